@@ -1,0 +1,42 @@
+"""Generative meta-learning for vision: train a generator of network weights over many small tasks, adapt in a few steps."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# name -> module that defines it; loaded at first use, so that `import genmeta` costs nothing beyond this file
+_PUBLIC = {
+    "ClassificationTasks": "genmeta.tasks",
+    "GenmetaError": "genmeta.core.errors",
+    "build_method": "genmeta.methods",
+    "evaluate": "genmeta.engine",
+    "list_methods": "genmeta.methods",
+    "load": "genmeta.engine",
+    "open_dataset": "genmeta.data",
+    "train": "genmeta.engine",
+}
+
+__all__ = sorted(_PUBLIC)
+
+if TYPE_CHECKING:
+    from genmeta.core.errors import GenmetaError as GenmetaError
+    from genmeta.data import open_dataset as open_dataset
+    from genmeta.engine import evaluate as evaluate
+    from genmeta.engine import load as load
+    from genmeta.engine import train as train
+    from genmeta.methods import build_method as build_method
+    from genmeta.methods import list_methods as list_methods
+    from genmeta.tasks import ClassificationTasks as ClassificationTasks
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'genmeta' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PUBLIC]

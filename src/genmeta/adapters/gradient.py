@@ -1,0 +1,70 @@
+"""Gradient descent on the support loss, to first or second order.
+
+Finn et al., "Model-agnostic meta-learning", 2017 (https://arxiv.org/abs/1703.03400).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmeta.adapters.base import Adapter, SupportLoss
+from genmeta.core.errors import unknown
+from genmeta.core.types import Start, Weights
+
+RULES = ("sgd", "adam")
+
+
+@dataclass(frozen=True)
+class GradientAdapter(Adapter):
+    """``θ_{j+1} = θ_j − α ⊙ ∇L_S(θ_j)``; with ``adam``, the gradient is replaced by Adam's normalised one.
+
+    Attributes:
+        first_order: treat the inner gradients as constants when the trajectory is differentiated (FOMAML); the
+            derivative with respect to α stays exact for the last step.
+        rule: ``sgd``, or ``adam`` (Kingma and Ba, 2015; β = 0.9, 0.999) for baselines that train for many steps.
+    """
+
+    first_order: bool = False
+    rule: str = "sgd"
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise unknown("inner update rule", self.rule, RULES)
+
+    def adapt(self, start: Start, loss: SupportLoss, steps: int, *, differentiable: bool) -> list[Weights]:
+        second_order = differentiable and not self.first_order
+        weights, trajectory = start.weights, [start.weights]
+        moments: dict[str, tuple[Tensor, Tensor]] = {}
+        for step in range(1, steps + 1):
+            with torch.enable_grad():
+                at = {name: weights[name] for name in start.step_sizes}
+                if not second_order:
+                    # a cut copy: the gradient is wanted as a number, the graph behind the start is not
+                    at = {name: value.detach().requires_grad_() for name, value in at.items()}
+                else:
+                    at = {name: v if v.requires_grad else v.detach().requires_grad_() for name, v in at.items()}
+                total = loss({**weights, **at}).sum()
+                gradients = torch.autograd.grad(total, list(at.values()), create_graph=second_order, allow_unused=True)
+            moved = {}
+            for name, gradient in zip(at, gradients, strict=True):
+                if gradient is None:
+                    continue
+                if self.rule == "adam":
+                    gradient = _adam(name, gradient, step, moments)
+                moved[name] = weights[name] - start.step_sizes[name] * gradient
+            weights = {**weights, **moved}
+            if not differentiable:
+                weights = {name: value.detach() for name, value in weights.items()}
+            trajectory.append(weights)
+        return trajectory
+
+
+def _adam(name: str, gradient: Tensor, step: int, moments: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
+    """Adam's direction; keeps both moments of each tensor in ``moments``."""
+    first, second = moments.get(name, (torch.zeros_like(gradient), torch.zeros_like(gradient)))
+    first, second = first * 0.9 + gradient * 0.1, second * 0.999 + gradient.square() * 0.001
+    moments[name] = (first, second)
+    return (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)

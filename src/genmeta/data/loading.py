@@ -1,0 +1,84 @@
+"""From named files, grouped by class, to stored images: decoding, bad images, the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from genmeta.core.errors import DataError
+from genmeta.data.cache import Block, Stored, stored_images
+from genmeta.data.pixels import BadImageError, Pixels
+from genmeta.data.progress import track
+from genmeta.data.registry import Request
+from genmeta.data.sources import Source
+
+
+class Item(NamedTuple):
+    """One image file."""
+
+    source: Source
+    name: str
+
+
+Groups = Mapping[str, Sequence[Item]]
+
+
+def load_groups(request: Request, groups: Groups, pixels: Pixels, extra_skipped: Sequence[str] = ()) -> Stored:
+    """Decodes every file once, or takes the images from the cache.
+
+    Args:
+        request: says what to do with bad images and where the cache is.
+        groups: class name -> its files, in order.
+        pixels: how files become arrays.
+        extra_skipped: what was left out before, as ``name: reason``.
+
+    Raises:
+        DataError: a bad image and ``on_bad_image="fail"``, or no good image at all.
+    """
+    sources = {id(item.source): item.source for items in groups.values() for item in items}
+    identity = {
+        "sources": [source.identity for source in sources.values()],
+        "groups": [[name, [item.name for item in items]] for name, items in groups.items()],
+        **pixels.identity(),
+    }
+    stored = stored_images(identity, pixels.shape, lambda: _blocks(request, groups, pixels), request.cache_dir)
+    if stored.skipped and request.on_bad_image == "fail":
+        # the entry was made by an earlier call that skipped
+        raise _bad_image(request, *stored.skipped[0].split(": ", 1))
+    return Stored(stored.images, stored.offsets, stored.class_names, (*stored.skipped, *extra_skipped))
+
+
+def _blocks(request: Request, groups: Groups, pixels: Pixels) -> Iterator[Block]:
+    total = sum(len(items) for items in groups.values())
+
+    def decoded() -> Iterator[tuple[str, str, np.ndarray | BadImageError]]:
+        for class_name, items in groups.items():
+            for item in items:
+                try:
+                    yield class_name, item.name, pixels.decode(item.source.read(item.name))
+                except BadImageError as error:
+                    yield class_name, item.name, error
+
+    results = track(decoded(), total, f"Reading {request.spec.name}")
+    for class_name, items in groups.items():
+        images: list[np.ndarray] = []
+        skipped: list[str] = []
+        for _, (_, name, result) in zip(items, results, strict=False):
+            if not isinstance(result, BadImageError):
+                images.append(result)
+            elif request.on_bad_image == "fail":
+                raise _bad_image(request, name, str(result))
+            else:
+                skipped.append(f"{name}: {result}")
+        if not images:
+            skipped.append(f"{class_name}: the class is left out, for none of its {len(items)} images can be read")
+        yield Block(class_name, np.stack(images) if images else np.empty((0, *pixels.shape), np.uint8), tuple(skipped))
+
+
+def _bad_image(request: Request, name: str, reason: str) -> DataError:
+    return DataError(
+        f"Image {name!r} of {request.text!r} cannot be used: {reason}. "
+        "Repair or remove it, or leave such images out with --on-bad-image skip."
+    )

@@ -1,0 +1,64 @@
+"""`open_dataset` and `available`: the readers by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genmeta.core.errors import unknown
+from genmeta.data import benchmarks, digits, folder, glyphs, omniglot
+from genmeta.data.classes import ImageClasses
+from genmeta.data.registry import DatasetInfo, settle
+from genmeta.data.spec import DataSpec
+
+_ALL = (
+    glyphs.READER, digits.READER, omniglot.READER, folder.READER, benchmarks.CIFAR_FS, benchmarks.MINI_IMAGENET,
+)  # fmt: skip
+READERS = {reader.info.name: reader for reader in _ALL}
+
+
+def available() -> list[DatasetInfo]:
+    """What every reader says of itself, in the order to show it."""
+    return [reader.info for reader in READERS.values()]
+
+
+def open_dataset(
+    spec: str,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    download: bool = False,
+    on_bad_image: str = "fail",
+    cache_dir: Path | None = None,
+) -> ImageClasses:
+    """Opens a data set of images grouped by class.
+
+    Args:
+        spec: ``NAME[:PATH][?key=value&key=value]``, such as ``glyphs``, ``omniglot?split=vinyals`` or
+            ``folder:photos?size=64&color=rgb``. What it says goes before the arguments below.
+        size: side of the square images, in pixels; by default the reader's own.
+        channels: 1 (gray) or 3 (rgb); by default the reader's own.
+        download: fetch what is absent, where the data are published at a fixed address.
+        on_bad_image: ``"fail"``, or ``"skip"`` to leave such images out and name them in ``skipped``.
+        cache_dir: where decoded images are kept; by default ``$GENMETA_CACHE`` or ``~/.cache/genmeta/images``.
+
+    Raises:
+        UsageError: the spec or an argument is not valid.
+        DataError: the data are absent, damaged or not in the expected layout.
+        RunError: decoded images cannot be written to the cache.
+    """
+    parsed = DataSpec.parse(spec)
+    if parsed.name not in READERS:
+        raise unknown("data set", parsed.name, READERS)
+    reader = READERS[parsed.name]
+    return reader.open(
+        settle(
+            spec,
+            parsed,
+            reader.info,
+            size=size,
+            channels=channels,
+            download=download,
+            on_bad_image=on_bad_image,
+            cache_dir=cache_dir,
+        )
+    )

@@ -1,0 +1,19 @@
+"""The engine: meta-training, checkpoints, evaluation."""
+
+from genmeta.engine.checkpoint import Trained, load, read_header
+from genmeta.engine.evaluation import Evaluation, Interval, StepScores, evaluate, paired, steps_to_reach
+from genmeta.engine.training import TrainConfig, train
+
+__all__ = [
+    "Evaluation",
+    "Interval",
+    "StepScores",
+    "TrainConfig",
+    "Trained",
+    "evaluate",
+    "load",
+    "paired",
+    "read_header",
+    "steps_to_reach",
+    "train",
+]

@@ -1,0 +1,169 @@
+"""Checkpoints: one safetensors file that rebuilds the whole meta-learner. Nothing in it can run code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from genmeta.core.errors import CheckpointError
+from genmeta.core.files import atomic_path
+from genmeta.core.randomness import seeded
+from genmeta.learners import LearnerConfig, build_learner
+from genmeta.methods import MetaLearner, build_method
+
+SCHEMA = 1
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A meta-learner and the settings it was trained with.
+
+    Attributes:
+        meta_learner: ready to use, in evaluation mode.
+        config: the header: ``method``, ``options``, ``learner``, ``training``, ``provenance``.
+    """
+
+    meta_learner: MetaLearner
+    config: dict[str, Any]
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return str(self.config["method"])
+
+
+def save_model(path: str | Path, meta_learner: nn.Module, config: Mapping[str, Any]) -> None:
+    """Writes weights and settings into one file, atomically."""
+    tensors = {name: value.detach().contiguous().clone() for name, value in meta_learner.state_dict().items()}
+    header = {"genmeta": json.dumps({"schema": SCHEMA, **config}, ensure_ascii=False)}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """The settings in a checkpoint's header.
+
+    Raises:
+        CheckpointError: not a genmeta checkpoint, damaged, or of a newer schema.
+    """
+    path = find(path)
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+    try:
+        header = json.loads(metadata["genmeta"])
+    except (KeyError, ValueError, RecursionError):
+        raise CheckpointError(
+            f"{str(path)!r} is a safetensors file, but not a genmeta checkpoint. Give the {MODEL} of a run."
+        ) from None
+    if not isinstance(header, dict) or header.get("schema") != SCHEMA:
+        found = header.get("schema") if isinstance(header, dict) else header
+        raise CheckpointError(
+            f"{str(path)!r} has checkpoint schema {found!r}; this version of genmeta reads schema {SCHEMA}. "
+            "Use the version of genmeta that wrote it."
+        )
+    return header
+
+
+def load(path: str | Path) -> Trained:
+    """Rebuilds a meta-learner from a checkpoint file or a run directory.
+
+    Raises:
+        CheckpointError: missing, damaged, or not a genmeta checkpoint.
+    """
+    path = find(path)
+    header = read_header(path)
+    try:
+        learner = build_learner(LearnerConfig(**header["learner"]), seeded(0))
+        meta_learner = build_method(header["method"], learner, options=header["options"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{str(path)!r} describes a model that cannot be built: {error}") from error
+    load_weights(meta_learner, path)
+    return Trained(meta_learner.eval(), header)
+
+
+def load_weights(module: nn.Module, path: str | Path, prefix: str = "") -> None:
+    """Copies the tensors named ``prefix...`` of a checkpoint into a module.
+
+    Raises:
+        CheckpointError: names or shapes differ: the checkpoint is of another learner.
+    """
+    path = find(path)
+    own = {prefix + name: value for name, value in module.state_dict().items()}
+    with _opened(path) as file:
+        names = {name for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118  (not a dict)
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names & own.keys()}
+        wrong = sorted(names ^ own.keys()) or [n for n in shapes if shapes[n] != tuple(own[n].shape)]
+        if wrong:
+            raise CheckpointError(
+                f"{str(path)!r} is a checkpoint for another learner: {len(wrong)} tensors differ, first {wrong[0]!r}. "
+                "Give the same learner, width, size and channels that it was trained with."
+            )
+        state = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+    module.load_state_dict(state)
+
+
+def find(path: str | Path) -> Path:
+    """The checkpoint file that ``path`` means: the file itself, or the best model of a run directory."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / MODEL
+        if not path.is_file():
+            raise CheckpointError(f"{str(path.parent)!r} holds no {MODEL}. Give a finished run or a checkpoint file.")
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint {str(path)!r}. Give a run directory or a {MODEL}.")
+    return path
+
+
+def learner_header(config: LearnerConfig) -> dict[str, Any]:
+    """A learner's settings as plain data."""
+    return dataclasses.asdict(config)
+
+
+class _opened:
+    """``safe_open`` with errors that say what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Any:
+        try:
+            self.file = safe_open(self.path, framework="pt")
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{str(self.path)!r} is not a whole safetensors file ({error}). It may be truncated: copy it again, or "
+                "resume the run that wrote it."
+            ) from error
+        return self.file.__enter__()
+
+    def __exit__(self, *details: Any) -> None:
+        self.file.__exit__(*details)
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Writes what resuming needs, atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(dict(state), temporary)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Reads what :func:`save_state` wrote; tensors and plain data only.
+
+    Raises:
+        CheckpointError: absent or damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is nothing to resume: no {str(path)!r}. Start the run without --resume.")
+    try:
+        return dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except Exception as error:  # torch raises many kinds for damaged or hostile files
+        raise CheckpointError(f"{str(path)!r} is damaged or not a training state ({error}). Start a new run.") from error

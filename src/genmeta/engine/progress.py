@@ -1,0 +1,48 @@
+"""Progress of long work on stderr: a live bar on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class ProgressBar:
+    """A bar with free text, e.g. loss, accuracy and tasks/s.
+
+    Args:
+        title: what is going on.
+        total: how many steps it has.
+        show: off makes every method a no-op.
+        every: seconds between lines where stderr is no terminal.
+    """
+
+    def __init__(self, title: str, total: int, *, show: bool = True, every: float = 30.0) -> None:
+        self._console = Console(stderr=True)
+        self._show, self._title, self._total, self._every = show, title, total, every
+        self._last = time.monotonic()
+        self._bar: Progress | None = None
+        if show and self._console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                       TextColumn("{task.fields[note]}"))  # fmt: skip
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._task = self._bar.add_task(title, total=total, note="")
+
+    def __enter__(self) -> ProgressBar:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, done: int, note: str = "") -> None:
+        """Says how many steps are done."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, note=note)
+        elif self._show and time.monotonic() - self._last > self._every:
+            self._last = time.monotonic()
+            self._console.print(f"{self._title} {done}/{self._total} {note}", highlight=False)

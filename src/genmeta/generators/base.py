@@ -1,0 +1,41 @@
+"""What every generator is: p(w | c), a distribution of weight vectors given a context vector."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Written(NamedTuple):
+    """A sample of weights.
+
+    Attributes:
+        values: ``[B P]`` standardised coordinates: the weights are ``base + scale · values``.
+        cost: ``[B]`` nats, what the sample cost (a KL divergence, a squared norm); trained down with the query loss.
+    """
+
+    values: Float[Tensor, "B P"]
+    cost: Float[Tensor, " B"]
+
+
+class ParameterGenerator(nn.Module, ABC):
+    """Writes ``P`` weights from a context vector; never sees an image, a label or the kind of visual task.
+
+    Row ``b`` of the output depends on row ``b`` of the context and on the noise of row ``b`` alone.
+
+    Args:
+        context_size: ``C``, length of the context vector.
+        length: ``P``, how many weights to write.
+    """
+
+    def __init__(self, context_size: int, length: int) -> None:
+        super().__init__()
+        self.context_size, self.length = context_size, length
+
+    @abstractmethod
+    def forward(self, context: Float[Tensor, "B C"], rng: torch.Generator) -> Written:
+        """Draws one weight vector per context vector; noise comes from ``rng`` alone."""

@@ -1,0 +1,171 @@
+"""What every learner is: a network whose weights may be written from outside, task by task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmeta.core import batching
+from genmeta.core.errors import UsageError, unknown
+
+#: Normalisation statistics of a support pass: norm name -> (mean ``[T C]``, variance ``[T C]``).
+Statistics = dict[str, tuple[Tensor, Tensor]]
+
+#: What ``--generate`` may name: class rows only; also the norms' scales and shifts; or every tensor of the learner.
+SPACES = ("rows", "film", "all")
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """Settings of a learner; saved in every checkpoint.
+
+    Attributes:
+        name: registered name, see ``genmeta list learners``.
+        channels: image channels, 1 or 3.
+        size: image height and width in pixels.
+        width: channels of the first block (units of a hidden layer for ``mlp``); 0 for the learner's own default.
+        norm: ``group``, or ``batch`` with the statistics of the task's own support set.
+        groups: channel groups of ``group`` norm.
+    """
+
+    name: str = "conv4"
+    channels: int = 1
+    size: int = 28
+    width: int = 0
+    norm: str = "group"
+    groups: int = 8
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("group", "batch"):
+            raise unknown("norm", self.norm, ("group", "batch"))
+        if self.channels not in (1, 3):
+            raise UsageError(f"A learner reads images of 1 or 3 channels, got channels={self.channels}.")
+        if self.size < 8:
+            raise UsageError(f"Images of {self.size} pixels are too small: use size 8 or more.")
+        if self.width < 0 or self.groups < 1:
+            raise UsageError(f"width must be 0 or more and groups 1 or more, got {self.width} and {self.groups}.")
+
+
+class Norm(nn.Module):
+    """Normalisation with a scale and a shift per channel, the two tensors that FiLM writes.
+
+    Dumoulin et al., "Feature-wise transformations", 2018 (https://distill.pub/2018/feature-wise-transformations).
+    """
+
+    def __init__(self, channels: int, config: LearnerConfig) -> None:
+        super().__init__()
+        if config.norm == "group" and channels % config.groups:
+            raise UsageError(f"{channels} channels do not divide into {config.groups} groups; change width or groups.")
+        self.kind, self.groups = config.norm, config.groups
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(
+        self, images: Tensor, scale: Tensor, shift: Tensor, n_tasks: int, statistics: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Normalises ``[T*N C H W]``; see :mod:`genmeta.core.batching` for the shapes of ``scale`` and ``shift``."""
+        if self.kind == "group":
+            return batching.group_norm(images, self.groups, scale, shift, n_tasks), None
+        return batching.support_batch_norm(images, statistics, scale, shift, n_tasks)
+
+
+class Pass:
+    """One forward pass: looks weights up, written ones before the learner's own, and keeps the norms' statistics."""
+
+    def __init__(self, learner: Learner, weights: Mapping[str, Tensor], n_tasks: int, given: Statistics | None) -> None:
+        self._own, self._written = learner.own_weights(), weights
+        self._norms = dict(learner.named_modules())
+        self.n_tasks, self.given, self.taken = n_tasks, given, Statistics()
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._written[name] if name in self._written else self._own[name]
+
+    def conv(self, name: str, images: Tensor, stride: int = 1) -> Tensor:
+        """The convolution called ``name``."""
+        return batching.conv2d(images, self[f"{name}.weight"], self.n_tasks, stride)
+
+    def norm(self, name: str, images: Tensor) -> Tensor:
+        """The normalisation called ``name``."""
+        layer = self._norms[name]
+        given = self.given.get(name) if self.given else None
+        out, taken = layer(images, self[f"{name}.scale"], self[f"{name}.shift"], self.n_tasks, given)
+        if taken is not None:
+            self.taken[name] = taken
+        return out
+
+
+class Learner(nn.Module, ABC):
+    """The network whose weights are written. Its own parameters are the *base*: what stands where nothing is written.
+
+    Attributes:
+        config: how it was built.
+        feature_size: ``D``, length of the feature vector of an image.
+    """
+
+    config: LearnerConfig
+    feature_size: int
+
+    @abstractmethod
+    def forward_pass(self, images: Float[Tensor, "T N C H W"], run: Pass) -> Float[Tensor, "T N D"]:
+        """Computes features, taking every weight from ``run``."""
+
+    def features(
+        self,
+        images: Float[Tensor, "T N C H W"],
+        weights: Mapping[str, Tensor] | None = None,
+        statistics: Statistics | None = None,
+    ) -> tuple[Float[Tensor, "T N D"], Statistics]:
+        """Features of the images of a batch of tasks.
+
+        Args:
+            images: ``[T N C H W]``.
+            weights: written tensors, name -> ``[T *shape]``; names that are absent take the learner's own tensor.
+            statistics: of a support pass, for query images; ``None`` for support images. Empty with group norm.
+
+        Returns:
+            ``[T N D]`` and the normalisation statistics of this pass.
+
+        Raises:
+            UsageError: the images are not what the learner was built for.
+        """
+        expected = (self.config.channels, self.config.size, self.config.size)
+        if images.ndim != 5 or tuple(images.shape[2:]) != expected:
+            raise UsageError(
+                f"This learner reads images of shape [T N {' '.join(map(str, expected))}], got {list(images.shape)}. "
+                f"Open the data with size={self.config.size} and channels={self.config.channels}."
+            )
+        run = Pass(self, weights or {}, images.shape[0], statistics)
+        return self.forward_pass(images, run), run.taken
+
+    def own_weights(self) -> dict[str, Tensor]:
+        """The learner's own tensors by name."""
+        return dict(self.named_parameters())
+
+    def written_shapes(self, space: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """``(name, shape)`` of the shared tensors that a space (:data:`SPACES`) writes."""
+        if space not in SPACES:
+            raise unknown("space to generate", space, SPACES)
+        film = {f"{name}.{part}" for name, m in self.named_modules() if isinstance(m, Norm) for part in ("scale", "shift")}
+        wanted = {"rows": set(), "film": film, "all": set(self.own_weights())}[space]
+        return tuple((name, tuple(p.shape)) for name, p in self.named_parameters() if name in wanted)
+
+
+def init_conv(weight: Tensor, rng: torch.Generator) -> None:
+    """Kaiming normal in place, fan-out, from ``rng``."""
+    fan_out = weight.shape[0] * weight[0, 0].numel()
+    with torch.no_grad():
+        weight.copy_(torch.randn(weight.shape, generator=rng) * (2.0 / fan_out) ** 0.5)
+
+
+class Conv(nn.Module):
+    """Holds the kernel ``[O C k k]`` of a convolution; :class:`Pass` applies it."""
+
+    def __init__(self, in_channels: int, out_channels: int, rng: torch.Generator, size: int = 3) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, size, size))
+        init_conv(self.weight.data, rng)

@@ -1,0 +1,52 @@
+"""Methods: named recipes of meta-learners. A new one is a file that registers itself, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from genmeta.core.randomness import seeded
+from genmeta.learners import Learner
+from genmeta.methods import baselines, hypernetworks, metric, optimisation  # noqa: F401  (they register themselves)
+from genmeta.methods.base import METHODS, Method, make_options
+from genmeta.methods.meta_learner import MetaLearner, Parts
+from genmeta.methods.objectives import Objective
+from genmeta.vision import Classification, VisualTask
+
+
+def list_methods() -> list[Method]:
+    """Every method, in the order of registration."""
+    return [METHODS[name] for name in METHODS]
+
+
+def build_method(
+    name: str,
+    learner: Learner,
+    *,
+    vision: VisualTask | None = None,
+    rng: torch.Generator | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> MetaLearner:
+    """Puts a method together on a learner.
+
+    Args:
+        name: see :func:`list_methods`.
+        learner: the network whose weights are written.
+        vision: what outputs mean; classification by default.
+        rng: draws the generator's initial weights; a fixed seed by default.
+        options: replaces the method's defaults, see ``genmeta list methods``.
+
+    Raises:
+        UsageError: unknown method or option.
+    """
+    method = METHODS[name]
+    rng = rng or seeded(0, "method", name)
+    with torch.random.fork_rng(devices=[]):
+        # torch's layers draw their initial weights from the global generator: lend it a seed, then give it back
+        torch.manual_seed(int(torch.randint(0, 2**62, (), generator=rng)))
+        return method.build(make_options(method, options or {}), learner, vision or Classification(), rng)
+
+
+__all__ = ["METHODS", "MetaLearner", "Method", "Objective", "Parts", "build_method", "list_methods", "make_options"]

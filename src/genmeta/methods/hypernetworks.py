@@ -1,0 +1,146 @@
+"""Hypernetworks: a set encoder reads the support set, a network writes the start; ``meta-sgd-hn`` writes step sizes too.
+
+``θ₀ = base + s · G_φ(Enc(S))`` with the base learned along. HyperNetworks: Ha et al., 2017. "Meta-SGD-HN" has no paper
+of that name; the definition is this library's: ``(θ₀, ρ) = G_φ(Enc(S))``, ``α = α_max · sigmoid(ρ₀ + ρ)``. Nearest
+mathematics: Meta-SGD (Li et al., 2017) and ALFA (Baik et al., 2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from genmeta.adapters import GradientAdapter
+from genmeta.core.errors import unknown
+from genmeta.core.registry import Registry
+from genmeta.encoders import SetEncoder
+from genmeta.generators import (
+    ConstantRow,
+    GeneratedStepSizes,
+    HyperNetwork,
+    LearnedStepSizes,
+    PrototypeRow,
+    RidgeRow,
+    RowBase,
+)
+from genmeta.learners import Learner
+from genmeta.methods.base import METHODS, Method, adapted_names, written_spec
+from genmeta.methods.meta_learner import MetaLearner, Parts
+from genmeta.methods.objectives import QueryLoss, Setting
+from genmeta.vision import VisualTask
+
+ROW_BASES = ("prototype", "ridge", "constant")
+
+
+def make_row_base(name: str, row_length: int) -> RowBase:
+    """The row base called ``name``; see :mod:`genmeta.generators.row_bases`."""
+    if name == "prototype":
+        return PrototypeRow()
+    if name == "ridge":
+        return RidgeRow()
+    if name == "constant":
+        return ConstantRow(row_length)
+    raise unknown("row base", name, ROW_BASES)
+
+
+@dataclass(frozen=True)
+class HyperNetOptions:
+    """Settings of the hypernetworks.
+
+    Attributes:
+        generate: ``rows``, ``film`` (scales, shifts and rows), ``all`` (every tensor, by chunks).
+        row_base: what the generated rows correct: ``prototype``, ``ridge`` or ``constant``.
+        context: size of the encoder's context vectors.
+        hidden: width of the generator.
+        chunk: weights per chunk where there are many.
+        penalty: cost of a written weight, see :class:`~genmeta.generators.HyperNetwork`.
+        inner_steps: adaptation steps after generation in meta-training.
+        inner_lr: initial step size; learned per parameter (``hypernet``) or generated (``meta-sgd-hn``).
+        first_order: drop second derivatives.
+        query_loss: which steps' query loss trains.
+    """
+
+    generate: str = "film"
+    row_base: str = "prototype"
+    context: int = 128
+    hidden: int = 256
+    chunk: int = 1024
+    penalty: float = 1e-4
+    inner_steps: int = 1
+    inner_lr: float = 0.01
+    first_order: bool = False
+    query_loss: str = "both"
+
+
+def _build(options: HyperNetOptions, learner: Learner, vision: VisualTask, generated_steps: bool) -> MetaLearner:
+    spec = written_spec(learner, vision, options.generate)
+    adapts = adapted_names(spec)
+    if generated_steps:
+        step_sizes = GeneratedStepSizes(spec, adapts, options.inner_lr, options.context)
+    else:
+        step_sizes = LearnedStepSizes(spec, adapts, options.inner_lr)
+
+    def generator(length: int) -> HyperNetwork:
+        return HyperNetwork(options.context, length, options.hidden, options.chunk, options.penalty)
+
+    return MetaLearner(
+        Parts(
+            learner=learner,
+            vision=vision,
+            spec=spec,
+            row_base=make_row_base(options.row_base, spec.row_length),
+            step_sizes=step_sizes,
+            adapter=GradientAdapter(first_order=options.first_order),
+            inner_steps=options.inner_steps,
+            encoder=SetEncoder(learner.feature_size, options.context, reads_task=bool(spec.shared)),
+            shared=generator(spec.shared_length) if spec.shared else None,
+            rows=generator(spec.row_length),
+        )
+    )
+
+
+def build_hypernet(options: HyperNetOptions, learner: Learner, vision: VisualTask, rng: torch.Generator) -> MetaLearner:
+    """Generated start, learned step sizes."""
+    return _build(options, learner, vision, generated_steps=False)
+
+
+def build_meta_sgd_hn(
+    options: HyperNetOptions, learner: Learner, vision: VisualTask, rng: torch.Generator
+) -> MetaLearner:
+    """Generated start, generated step sizes."""
+    return _build(options, learner, vision, generated_steps=True)
+
+
+def _query_loss(meta_learner: MetaLearner, options: HyperNetOptions, setting: Setting) -> QueryLoss:
+    return QueryLoss(options.query_loss)
+
+
+METHODS.register("hypernet")(
+    Method(
+        name="hypernet",
+        summary="A network that reads the support set and writes the start.",
+        generates="θ₀: rows, FiLM or all weights",
+        adapts="what was written",
+        paper="Ha, Dai, Le: HyperNetworks, 2017",
+        url="https://arxiv.org/abs/1609.09106",
+        expected="at or above a prototypical network on the same learner",
+        options=HyperNetOptions,
+        build=build_hypernet,
+        objective=_query_loss,
+    )
+)
+METHODS.register("meta-sgd-hn")(
+    Method(
+        name="meta-sgd-hn",
+        summary="A hypernetwork that writes the start and the step size of every parameter.",
+        generates="θ₀ and α",
+        adapts="what was written",
+        paper="This library's definition (no paper of this name); nearest: Li et al., Meta-SGD, 2017; Baik et al., ALFA, 2020",
+        url="https://arxiv.org/abs/1707.09835",
+        expected="at or above hypernet and meta-sgd",
+        options=HyperNetOptions,
+        build=build_meta_sgd_hn,
+        objective=_query_loss,
+    )
+)

@@ -1,0 +1,229 @@
+"""The general loop, once: encode the support set, generate a start, adapt, answer the queries.
+
+``θ₀, α ~ G(· | encoder(support))``, ``θ_{j+1} = adapt(θ_j, α; support)``, ``outputs = f(query; θ_k)``. Every method of
+the library is this class with other parts in the slots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from genmeta.adapters import Adapter
+from genmeta.core import batching
+from genmeta.core.spec import ParamSpec
+from genmeta.core.types import ROWS, Context, Examples, Outcome, Start, Task, Tokens, Weights
+from genmeta.generators import ConstantGenerator, ConstantRow, ParameterGenerator, RowBase, StepSizes
+from genmeta.learners import Learner, Statistics
+from genmeta.vision import VisualTask
+
+#: Images of one chunk of tasks where weights are shared by all tasks; bounds memory, not results.
+IMAGES_PER_CHUNK = 480
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What goes into the slots of a :class:`MetaLearner`.
+
+    Attributes:
+        learner: the network whose weights are written.
+        vision: what its outputs mean.
+        spec: which of its weights are written.
+        row_base: what a row is before the generator corrects it.
+        step_sizes: α.
+        adapter: how weights move.
+        inner_steps: steps of adaptation in meta-training, and by default afterwards.
+        encoder: support evidence to context; ``None`` where nothing reads a context.
+        shared: generator of the shared tensors.
+        rows: generator of the class rows.
+    """
+
+    learner: Learner
+    vision: VisualTask
+    spec: ParamSpec
+    row_base: RowBase
+    step_sizes: StepSizes
+    adapter: Adapter
+    inner_steps: int
+    encoder: nn.Module | None = None
+    shared: ParameterGenerator | None = None
+    rows: ParameterGenerator | None = None
+
+
+class _Memory:
+    """Features of one set of images, recomputed only when a shared tensor has changed since the last call.
+
+    Rows-only adaptation therefore embeds each image once, however many steps follow.
+    """
+
+    def __init__(self, learner: Learner, images: Tensor, names: tuple[str, ...]) -> None:
+        self._learner, self._images, self._names = learner, images, names
+        self._of: tuple[Tensor | None, ...] | None = None
+        self._result: tuple[Tensor, Statistics] | None = None
+
+    def features(self, weights: Weights, statistics: Statistics | None, graph: bool) -> tuple[Tensor, Statistics]:
+        """Features and norm statistics under ``weights``; ``graph`` keeps the way back to the learner's own weights."""
+        of = tuple(weights.get(name) for name in self._names)
+        same = self._result is not None and all(a is b for a, b in zip(of, self._of or (), strict=True))
+        # statistics change with the support pass, which changes with the same tensors
+        if not same or self._result is None:
+            moving = any(tensor is not None and tensor.requires_grad for tensor in of)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and (graph or moving)):
+                self._result = self._learner.features(self._images, weights, statistics)
+            self._of = of
+        return self._result
+
+
+class MetaLearner(nn.Module):
+    """A learner, a visual task, an encoder, generators and an adapter, put together; see :class:`Parts`."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.learner, self.vision, self.spec = parts.learner, parts.vision, parts.spec
+        self.row_base, self.step_sizes = parts.row_base, parts.step_sizes
+        self.adapter, self.inner_steps = parts.adapter, parts.inner_steps
+        self.encoder = parts.encoder
+        self.shared_generator, self.row_generator = parts.shared, parts.rows
+        self._names = tuple(name for name, _ in self.spec.shared)
+        # θ = base + scale · written, with a learned scale for each tensor, small at first
+        self.scales = nn.Parameter(torch.full((len(self._names) + 1,), 0.1))
+        if self.shared_generator is None and self.row_generator is None:
+            self.scales.requires_grad_(False)
+
+    @property
+    def tasks_per_chunk(self) -> int:
+        """How many tasks are computed together: 1 where kernels differ by task on a CPU, 0 for no limit of kind."""
+        own = self.learner.own_weights()
+        on_cpu = not self.scales.is_cuda
+        return 1 if on_cpu and any(own[name].ndim == 4 for name in self._names) else 0
+
+    def chunks(self, task: Task) -> list[Task]:
+        """The batch cut into pieces that are computed (and back-propagated) one after the other."""
+        images = task.support.images.shape[1] + task.query.images.shape[1]
+        size = self.tasks_per_chunk or max(1, IMAGES_PER_CHUNK // images)
+        return [task.slice(at, at + size) for at in range(0, task.n_tasks, size)]
+
+    # -- start ------------------------------------------------------------------------------------------------------
+
+    def start(self, support: Examples, ways: int, rng: torch.Generator, *, samples: int = 1) -> Start:
+        """Generates θ₀ and α from the support set.
+
+        Args:
+            support: of ``T`` tasks.
+            ways: number of classes ``K``.
+            rng: noise of the generators.
+            samples: draws ``S`` for each task; the result then holds ``T * S`` tasks, those of a task in a row.
+        """
+        return self._start(support, ways, rng, samples, _Memory(self.learner, support.images, self._names))
+
+    def _start(self, support: Examples, ways: int, rng: torch.Generator, samples: int, memory: _Memory) -> Start:
+        n_tasks = support.images.shape[0]
+        context = self._context(support, ways, samples, memory)
+        cost = support.images.new_zeros(n_tasks * samples)
+        weights, shared_cost = self._write_shared(context, n_tasks * samples, rng)
+        cost = cost + shared_cost
+        if isinstance(self.row_base, ConstantRow):
+            rows = self.row_base.row.expand(n_tasks * samples, ways, -1)
+        else:
+            rows = self._base_rows(support, ways, samples, weights, memory)
+        if self.row_generator is not None and context is not None and context.classes is not None:
+            written = self.row_generator(context.classes.flatten(0, 1), rng)
+            rows = rows + self.scales[-1] * written.values.unflatten(0, (-1, ways))
+            cost = cost + written.cost.unflatten(0, (-1, ways)).mean(1)
+        weights[ROWS] = rows
+        return Start(weights, self.step_sizes(context, ways), cost)
+
+    def _context(self, support: Examples, ways: int, samples: int, memory: _Memory) -> Context | None:
+        if self.encoder is None:
+            return None
+        features, _ = memory.features({}, None, graph=True)
+        context: Context = self.encoder(self.vision.tokens(features, support.targets, ways))
+        classes = None if context.classes is None else batching.repeat(context.classes, samples)
+        return Context(batching.repeat(context.task, samples), classes)
+
+    def _write_shared(self, context: Context | None, n_tasks: int, rng: torch.Generator) -> tuple[Weights, Tensor | float]:
+        own = self.learner.own_weights()
+        base = {name: own[name].expand(n_tasks, *own[name].shape) for name in self._names}
+        if self.shared_generator is None or context is None or isinstance(self.shared_generator, ConstantGenerator):
+            return base, 0.0
+        written = self.shared_generator(context.task, rng)
+        deltas = self.spec.split(written.values)
+        weights = {}
+        for at, name in enumerate(self._names):
+            # kernels are written in units of their initial spread, so that one generator serves all layers
+            unit = 1.0 if own[name].ndim == 1 else (2.0 / own[name][0].numel()) ** 0.5
+            weights[name] = base[name] + self.scales[at] * unit * deltas[name]
+        return weights, written.cost
+
+    def _base_rows(self, support: Examples, ways: int, samples: int, weights: Weights, memory: _Memory) -> Tensor:
+        generated = self.shared_generator is not None
+        if generated:
+            support = _repeat(support, samples)
+            features, _ = self.learner.features(support.images, weights)
+        else:
+            # the base weights stand, and every sample shares their features
+            features = batching.repeat(memory.features({}, None, graph=True)[0], samples)
+            support = _repeat(support, samples)
+        tokens: Tokens = self.vision.tokens(features, support.targets, ways)
+        rows: Tensor = self.row_base(tokens)
+        return rows
+
+    # -- adapt and answer -------------------------------------------------------------------------------------------
+
+    def answers(
+        self,
+        task: Task,
+        steps: int,
+        rng: torch.Generator,
+        *,
+        at: tuple[int, ...] | None = None,
+        samples: int = 1,
+        differentiable: bool = False,
+    ) -> tuple[dict[int, Tensor], Start]:
+        """Query outputs after the given numbers of adaptation steps.
+
+        Args:
+            task: a batch of ``T`` tasks.
+            steps: adaptation steps to take.
+            rng: noise of the generators.
+            at: after which steps to answer; by default after the last.
+            samples: draws ``S`` of the start for each task.
+            differentiable: keep the graph for meta-training.
+
+        Returns:
+            Step -> outputs ``[T*S N K]``, and the start.
+        """
+        support, query, ways = task.support, task.query, task.ways
+        support_memory = _Memory(self.learner, support.images, self._names)
+        start = self._start(support, ways, rng, samples, support_memory)
+        if samples > 1:
+            support, query = _repeat(support, samples), _repeat(query, samples)
+            support_memory = _Memory(self.learner, support.images, self._names)
+        query_memory = _Memory(self.learner, query.images, self._names)
+
+        def support_loss(weights: Weights) -> Tensor:
+            features, _ = support_memory.features(weights, None, graph=differentiable)
+            return self.vision.loss(self.vision.outputs(features, weights[ROWS]), support.targets)
+
+        trajectory = self.adapter.adapt(start, support_loss, steps, differentiable=differentiable)
+        outputs = {}
+        for step in at if at is not None else (steps,):
+            weights = trajectory[step]
+            statistics: Statistics | None = None
+            if self.learner.config.norm == "batch":
+                statistics = support_memory.features(weights, None, graph=differentiable)[1]
+            features, _ = query_memory.features(weights, statistics, graph=differentiable)
+            outputs[step] = self.vision.outputs(features, weights[ROWS])
+        return outputs, start
+
+    def forward(self, task: Task, rng: torch.Generator) -> Outcome:
+        """Adapts with the default number of steps and scores the queries, ready to be differentiated."""
+        outputs, start = self.answers(task, self.inner_steps, rng, differentiable=torch.is_grad_enabled())
+        last = outputs[self.inner_steps]
+        return Outcome(last, self.vision.loss(last, task.query.targets), start.cost)
+
+
+def _repeat(examples: Examples, times: int) -> Examples:
+    return Examples(batching.repeat(examples.images, times), batching.repeat(examples.targets, times))

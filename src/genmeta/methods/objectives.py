@@ -1,0 +1,170 @@
+"""What trains a meta-learner: each objective yields losses for the engine to back-propagate, one chunk of tasks at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmeta.core.errors import unknown
+from genmeta.core.types import ROWS, Examples, Task
+from genmeta.methods.meta_learner import MetaLearner
+from genmeta.tasks import ClassificationTasks
+
+
+class Loss(NamedTuple):
+    """A loss to back-propagate now.
+
+    Attributes:
+        value: scalar.
+        logs: numbers worth a line in the log; averaged over the parts of a step, weighted by ``share``.
+        share: fraction of the meta-batch this part stands for.
+        player: whose optimiser steps on it: ``learner``, or a name from :meth:`Objective.players`.
+        closes: the player's optimiser steps right after this part. The learner's steps at the end of the meta-step in
+            any case.
+    """
+
+    value: Tensor
+    logs: dict[str, float]
+    share: float
+    player: str = "learner"
+    closes: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an objective may know of the training it serves.
+
+    Attributes:
+        sources: the training tasks, one distribution per data set.
+        seed: of the run.
+        directory: the run directory, for what an objective wants to keep between resumptions.
+    """
+
+    sources: tuple[ClassificationTasks, ...]
+    seed: int
+    directory: Path
+
+    @property
+    def n_classes(self) -> int:
+        """Training classes of all sources, quarter turns included."""
+        return sum(source.n_classes for source in self.sources)
+
+
+class PlayerConfig(NamedTuple):
+    """An optimiser beside the learner's: Adam with these settings."""
+
+    parameters: list[nn.Parameter]
+    lr: float
+    betas: tuple[float, float] = (0.5, 0.9)
+
+
+class Objective(nn.Module, ABC):
+    """Trains a meta-learner; owns what only training needs (a classifier over all training classes, a critic)."""
+
+    def players(self) -> dict[str, PlayerConfig]:
+        """Parameters of this module that another optimiser moves (a critic's): name -> parameters and learning rate."""
+        return {}
+
+    @abstractmethod
+    def losses(self, meta_learner: MetaLearner, task: Task, rng: torch.Generator) -> Iterator[Loss]:
+        """Losses whose gradients add up to the gradient of one meta-step; back-propagate each before taking the next."""
+
+
+class QueryLoss(Objective):
+    """``Σ_T L_Q(U_k(G(S); S)) / T`` plus the generator's own cost.
+
+    Args:
+        on: ``last`` scores the adapted weights; ``both`` the mean of the generated start and the adapted weights, so
+            that a start is good before and after its steps; ``all`` the mean over every step (multi-step loss,
+            Antoniou et al., "How to train your MAML", 2019, https://arxiv.org/abs/1810.09502).
+        kl_weight: weight of the cost.
+    """
+
+    MODES = ("last", "both", "all")
+
+    def __init__(self, on: str = "last", kl_weight: float = 1.0) -> None:
+        super().__init__()
+        if on not in self.MODES:
+            raise unknown("query loss", on, self.MODES)
+        self.on, self.kl_weight = on, kl_weight
+
+    def losses(self, meta_learner: MetaLearner, task: Task, rng: torch.Generator) -> Iterator[Loss]:
+        steps = meta_learner.inner_steps
+        at = {"last": (steps,), "both": tuple(sorted({0, steps})), "all": tuple(range(steps + 1))}[self.on]
+        for chunk in meta_learner.chunks(task):
+            outputs, start = meta_learner.answers(chunk, steps, rng, at=at, differentiable=True)
+            targets = chunk.query.targets
+            query_loss = torch.stack([meta_learner.vision.loss(outputs[s], targets) for s in at]).mean(0)
+            share = chunk.n_tasks / task.n_tasks
+            value = (query_loss + self.kl_weight * start.cost).mean() * share
+            logs = {"loss": query_loss.mean().item(), "accuracy": _accuracy(outputs[steps], targets)}
+            yield Loss(value, logs, share)
+
+
+class Displacement(Objective):
+    """Reptile: moves the start towards where the inner loop went, ``gradient = θ₀ − θ_k``.
+
+    Nichol et al., "On first-order meta-learning algorithms", 2018 (https://arxiv.org/abs/1803.02999). The inner loop
+    sees support and query images together: Reptile needs no held-out part.
+    """
+
+    def losses(self, meta_learner: MetaLearner, task: Task, rng: torch.Generator) -> Iterator[Loss]:
+        for chunk in meta_learner.chunks(task):
+            images = torch.cat([chunk.support.images, chunk.query.images], 1)
+            targets = torch.cat([chunk.support.targets, chunk.query.targets], 1)
+            chunk = chunk._replace(support=Examples(images, targets))
+            start = meta_learner.start(chunk.support, chunk.ways, rng)
+
+            def loss(weights: dict[str, Tensor], examples: Examples = chunk.support) -> Tensor:
+                features, _ = meta_learner.learner.features(examples.images, weights)
+                return meta_learner.vision.loss(meta_learner.vision.outputs(features, weights[ROWS]), examples.targets)
+
+            end = meta_learner.adapter.adapt(start, loss, meta_learner.inner_steps, differentiable=False)[-1]
+            share = chunk.n_tasks / task.n_tasks
+            total = sum(
+                ((value - end[name]).detach() * value).sum() / (value[:, :, 0].numel() if name == ROWS else len(value))
+                for name, value in start.weights.items()
+            )
+            with torch.no_grad():
+                features, _ = meta_learner.learner.features(images, end)
+                outputs = meta_learner.vision.outputs(features, end[ROWS])
+                logs = {
+                    "loss": meta_learner.vision.loss(outputs, targets).mean().item(),
+                    "accuracy": _accuracy(outputs, targets),
+                }
+            yield Loss(total * share, logs, share)  # type: ignore[arg-type]
+
+
+class Supervised(Objective):
+    """Ordinary classification over all training classes at once: the pretraining of a fine-tuning baseline.
+
+    Args:
+        feature_size: ``D``.
+        n_classes: training classes, quarter turns included.
+    """
+
+    def __init__(self, feature_size: int, n_classes: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(feature_size, n_classes)
+
+    def losses(self, meta_learner: MetaLearner, task: Task, rng: torch.Generator) -> Iterator[Loss]:
+        for chunk in meta_learner.chunks(task):
+            images = torch.cat([chunk.support.images, chunk.query.images], 1)
+            numbers = torch.cat([chunk.support.targets, chunk.query.targets], 1)
+            labels = chunk.class_ids.gather(1, numbers)
+            features, _ = meta_learner.learner.features(images)
+            logits = self.classifier(features)
+            value = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+            share = chunk.n_tasks / task.n_tasks
+            yield Loss(value * share, {"loss": value.item(), "accuracy": _accuracy(logits, labels)}, share)
+
+
+def _accuracy(outputs: Tensor, targets: Tensor) -> float:
+    return (outputs.argmax(-1) == targets).float().mean().item()

@@ -1,0 +1,190 @@
+"""Episodes of classification tasks, sampled without a loop over images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmeta.core.errors import DataError, UsageError, unknown
+from genmeta.core.randomness import numpy_rng
+from genmeta.core.types import Examples, Task
+from genmeta.data.classes import ImageClasses
+from genmeta.tasks.augment import KINDS, jitter
+
+SPLITS = ("train", "val", "test")
+
+
+class TaskDistribution(ABC):
+    """``p(T)``: something that deals out batches of tasks."""
+
+    @abstractmethod
+    def sample(self, n_tasks: int, *, rng: torch.Generator) -> Task:
+        """``n_tasks`` tasks with the same ways and shots. The same ``rng`` state gives the same tasks."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number, or a range to draw it from: ``5`` or ``5-20``, both ends included."""
+
+    low: int
+    high: int
+
+    @classmethod
+    def parse(cls, text: str | int | Range, what: str) -> Range:
+        """Reads ``5`` or ``5-20``.
+
+        Raises:
+            UsageError: ``text`` is neither, is below 1, or runs backwards.
+        """
+        if isinstance(text, Range):
+            return text
+        low, _, high = str(text).partition("-")
+        try:
+            parsed = cls(int(low), int(high or low))
+        except ValueError:
+            raise UsageError(f"--{what} takes a number or a range such as 5 or 5-20, got {text!r}.") from None
+        if parsed.low < 1 or parsed.high < parsed.low:
+            raise UsageError(f"--{what} needs 1 or more and a range that does not run backwards, got {text!r}.")
+        return parsed
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """A number of the range, uniformly."""
+        return int(rng.integers(self.low, self.high + 1))
+
+    def __str__(self) -> str:
+        return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
+
+
+class ClassificationTasks(TaskDistribution):
+    """K-way tasks from the classes of one split.
+
+    Each task draws ``ways`` classes, then ``shots + queries`` different images of each; class numbers are shuffled, so
+    a class is never tied to a number; query images come in random order. Where quarter turns are on, each class turned
+    by 90, 180 and 270 degrees counts as a class of its own (Santoro et al., 2016, https://arxiv.org/abs/1605.06065).
+
+    Args:
+        data: images by class.
+        split: ``train``, ``val`` or ``test``.
+        ways: classes of a task, a number or a range such as ``"5-20"`` (drawn once per batch).
+        shots: support images of each class, a number or a range.
+        queries: query images of each class.
+        augment: ``none``, ``affine`` or ``elastic``; see :func:`genmeta.tasks.augment.jitter`.
+        quarter_turns: overrides the data set's own setting.
+        min_images: leaves out classes with fewer images instead of refusing.
+
+    Raises:
+        DataError: the split is empty, has too few classes, or a class has too few images.
+    """
+
+    def __init__(
+        self,
+        data: ImageClasses,
+        split: str = "train",
+        *,
+        ways: int | str | Range = 5,
+        shots: int | str | Range = 1,
+        queries: int = 5,
+        augment: str = "none",
+        quarter_turns: bool | None = None,
+        min_images: int = 0,
+    ) -> None:
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        if augment not in KINDS:
+            raise unknown("augmentation", augment, KINDS)
+        if queries < 1:
+            raise UsageError(f"--queries must be 1 or more, got {queries}.")
+        self.data, self.split, self.augment = data, split, augment
+        self.ways, self.shots, self.queries = Range.parse(ways, "ways"), Range.parse(shots, "shots"), queries
+        self.quarter_turns = split in data.quarter_turns if quarter_turns is None else quarter_turns
+        counts = data.counts()
+        self.classes = np.asarray([c for c in data.splits[split] if counts[c] >= min_images], dtype=np.int64)
+        self._check(counts)
+
+    def _check(self, counts: np.ndarray) -> None:
+        name, ways, shots = self.data.name, self.ways, self.shots
+        turned = 4 if self.quarter_turns else 1
+        if len(self.classes) == 0:
+            filled = [s for s in SPLITS if len(self.data.splits[s])]
+            raise DataError(f"Split {self.split!r} of {name!r} has no classes. Splits with classes: {', '.join(filled)}.")
+        if ways.high > len(self.classes) * turned:
+            raise DataError(
+                f"{ways.high}-way tasks need {ways.high} classes, but split {self.split!r} of {name!r} has "
+                f"{len(self.classes) * turned}. Lower --ways."
+            )
+        need = shots.high + self.queries
+        poorest = self.classes[np.argmin(counts[self.classes])]
+        if counts[poorest] < need:
+            raise DataError(
+                f"{ways}-way {shots}-shot with {self.queries} queries needs {need} images of each class, but "
+                f"{self.data.class_names[poorest]!r} has {counts[poorest]}. "
+                f"Lower shots or queries, or pass min_images={need} to drop such classes."
+            )
+
+    @property
+    def n_classes(self) -> int:
+        """Number of different classes, quarter turns included."""
+        return len(self.classes) * (4 if self.quarter_turns else 1)
+
+    def sample(self, n_tasks: int, *, rng: torch.Generator) -> Task:
+        """Draws ``n_tasks`` tasks; see :class:`TaskDistribution`."""
+        random = numpy_rng(rng)
+        ways, shots = self.ways.draw(random), self.shots.draw(random)
+        per_class = shots + self.queries
+        picks = _distinct(random, n_tasks, self.n_classes, ways)
+        classes, turns = self.classes[picks % len(self.classes)], picks // len(self.classes)
+        counts = self.data.counts()[classes]
+        order = _distinct_below(random, counts, per_class)
+        where = self.data.offsets[classes][..., None] + order  # [T K per_class]
+        images = self.data.images[where]  # [T K per_class H W C] uint8
+        for turn in (1, 2, 3):
+            chosen = turns == turn
+            if chosen.any():
+                images[chosen] = np.rot90(images[chosen], turn, axes=(2, 3))
+        pixels = torch.from_numpy(images).permute(0, 1, 2, 5, 3, 4).float().div_(255)
+        labels = torch.arange(ways).expand(n_tasks, ways)
+        support = _lay_out(pixels[:, :, :shots], labels)
+        query = _lay_out(pixels[:, :, shots:], labels)
+        query = _shuffle(query, torch.from_numpy(random.random(query.targets.shape)).argsort(1))
+        if self.augment != "none":
+            support = support._replace(images=jitter(support.images, self.augment, rng))
+            query = query._replace(images=jitter(query.images, self.augment, rng))
+        return Task(support, query, ways, torch.from_numpy(picks))
+
+
+def _distinct(random: np.random.Generator, rows: int, below: int, count: int) -> np.ndarray:
+    """``[rows count]`` numbers below ``below``, different within each row, in random order."""
+    if count * 20 < below:
+        # far fewer than there are: draw freely and redraw the few rows with a repetition
+        picks = random.integers(0, below, (rows, count))
+        while (bad := np.diff(np.sort(picks, 1), axis=1).min(1, initial=1) == 0).any():
+            picks[bad] = random.integers(0, below, (int(bad.sum()), count))
+        return picks
+    return random.random((rows, below)).argsort(1)[:, :count]
+
+
+def _distinct_below(random: np.random.Generator, counts: np.ndarray, count: int) -> np.ndarray:
+    """``[... count]`` different numbers below each of ``counts`` ``[...]``, in random order."""
+    most = int(counts.max())
+    keys = random.random((*counts.shape, most))
+    keys[np.arange(most) >= counts[..., None]] = 2.0  # places that a smaller class does not have sort last
+    if count == most:
+        return keys.argsort(-1)
+    chosen = keys.argpartition(count - 1, axis=-1)[..., :count]
+    # argpartition leaves the chosen in an order that depends on their places; sort them by their random keys
+    return np.take_along_axis(chosen, np.take_along_axis(keys, chosen, -1).argsort(-1), -1)
+
+
+def _lay_out(pixels: Tensor, labels: Tensor) -> Examples:
+    """``[T K n C H W]`` and ``[T K]`` to examples ``[T K*n ...]``."""
+    repeated = labels[..., None].expand(*labels.shape, pixels.shape[2])
+    return Examples(pixels.flatten(1, 2).contiguous(), repeated.flatten(1).contiguous())
+
+
+def _shuffle(examples: Examples, order: Tensor) -> Examples:
+    rows = torch.arange(order.shape[0])[:, None]
+    return Examples(examples.images[rows, order], examples.targets[rows, order])
