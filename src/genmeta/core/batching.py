@@ -12,6 +12,8 @@ Exactness is a law: ``tests/core/test_batching.py`` holds every path against a p
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -78,8 +80,41 @@ def group_norm(images: Images, groups: int, scale: Tensor, shift: Tensor, n_task
     if scale.ndim == 2 and n_tasks == 1:
         scale, shift = scale[0], shift[0]
     if scale.ndim == 1:
-        return F.group_norm(images, groups, scale, shift)
+        out: Images = _GroupNorm.apply(images, scale, shift, groups)  # type: ignore[no-untyped-call]
+        return out
     return _modulate(F.group_norm(images, groups), scale, shift, n_tasks)
+
+
+class _GroupNorm(torch.autograd.Function):
+    """``F.group_norm`` whose backward always computes the images' gradient too.
+
+    With channels-last images on a CPU, torch 2.13's own backward crashes the process when only the scale's and
+    shift's gradients are asked for, which is just what a FiLM inner loop does.
+    """
+
+    EPS = 1e-5
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, scale: Tensor, shift: Tensor, groups: int) -> Tensor:
+        batch, channels, height, width = images.shape
+        sizes = (batch, channels, height * width, groups)
+        out, mean, rstd = torch.native_group_norm(images, scale, shift, *sizes, _GroupNorm.EPS)
+        ctx.save_for_backward(images, scale, shift, mean, rstd)
+        ctx.sizes = sizes
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        images, scale, shift, mean, rstd = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # a second derivative will be taken: let autograd write it, from inputs that all ask for a gradient
+            inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in (images, scale, shift)]
+            out = F.group_norm(inputs[0], ctx.sizes[3], inputs[1], inputs[2], _GroupNorm.EPS)
+            return (*torch.autograd.grad(out, inputs, grad, create_graph=True), None)  # type: ignore[return-value]
+        layout = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        grad = grad.contiguous(memory_format=layout)
+        backward = torch.ops.aten.native_group_norm_backward
+        return (*backward(grad, images, mean, rstd, scale, *ctx.sizes, [True, True, True]), None)
 
 
 def _modulate(images: Images, scale: Tensor, shift: Tensor, n_tasks: int) -> Images:
