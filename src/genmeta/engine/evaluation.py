@@ -110,7 +110,7 @@ def evaluate(
     n_tasks: int = 600,
     steps: Sequence[int] = (0, 1, 5),
     seed: int = 0,
-    samples: int = 1,
+    samples: int = 0,
     time_tasks: int = 10,
     progress: bool = False,
     title: str = "evaluating",
@@ -126,7 +126,7 @@ def evaluate(
         n_tasks: number of episodes ``E``.
         steps: after how many adaptation steps to score.
         seed: names the list of episodes; equal seeds give equal episodes for every method.
-        samples: draws ``S`` of the start for each task.
+        samples: draws ``S`` of the start for each task; 0 for the method's own number.
         time_tasks: episodes to time one by one; 0 for none.
         progress: show a bar.
         title: of the bar.
@@ -138,6 +138,7 @@ def evaluate(
     if n_tasks < 1 or not steps or steps[0] < 0:
         raise UsageError(f"Evaluation needs 1 or more tasks and steps of 0 or more, got {n_tasks} and {steps}.")
     meta_learner.eval()
+    samples = samples or meta_learner.samples
     device = meta_learner.scales.device
     probabilities: dict[int, list[Tensor]] = {step: [] for step in steps}
     targets: list[Tensor] = []
@@ -150,12 +151,12 @@ def evaluate(
             rng = seeded(seed, "start", at)
             outputs, _ = meta_learner.answers(task, steps[-1], rng, at=steps, samples=samples)
             for step, logits in outputs.items():
-                each = torch.log_softmax(logits.double(), -1).unflatten(0, (task.n_tasks, samples))
-                probabilities[step].append(torch.logsumexp(each, 1).sub(np.log(samples)).cpu())
+                pooled = meta_learner.pooled(logits.double(), task.n_tasks)
+                probabilities[step].append(torch.log_softmax(pooled, -1).cpu())
             targets.append(task.query.targets.cpu())
             bar.update(at + task.n_tasks)
     truth = torch.cat(targets)
-    seconds = _time(meta_learner, tasks, steps, seed, time_tasks)
+    seconds = _time(meta_learner, tasks, steps, seed, time_tasks, samples)
     return {step: _scores(torch.cat(parts), truth, seconds[step]) for step, parts in probabilities.items()}
 
 
@@ -173,7 +174,7 @@ def _scores(log_probabilities: Tensor, truth: Tensor, seconds: float) -> StepSco
 
 
 def _time(
-    meta_learner: MetaLearner, tasks: TaskDistribution, steps: Sequence[int], seed: int, count: int
+    meta_learner: MetaLearner, tasks: TaskDistribution, steps: Sequence[int], seed: int, count: int, samples: int
 ) -> dict[int, float]:
     if count < 1:
         return dict.fromkeys(steps, float("nan"))
@@ -184,7 +185,7 @@ def _time(
         for step in steps:
             began = time.perf_counter()
             with torch.no_grad():
-                answers, _ = meta_learner.answers(one, step, seeded(seed, "time", i))
+                answers, _ = meta_learner.answers(one, step, seeded(seed, "time", i), samples=samples)
                 answers[step].sum().item()  # waits for the device
             if i:  # the first is a warm-up
                 took[step].append(time.perf_counter() - began)

@@ -6,6 +6,7 @@ the library is this class with other parts in the slots.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,7 @@ class Parts:
         step_sizes: α.
         adapter: how weights move.
         inner_steps: steps of adaptation in meta-training, and by default afterwards.
+        samples: draws of the start per task in meta-training, and by default afterwards (particles of a posterior).
         encoder: support evidence to context; ``None`` where nothing reads a context.
         shared: generator of the shared tensors.
         rows: generator of the class rows.
@@ -47,6 +49,7 @@ class Parts:
     step_sizes: StepSizes
     adapter: Adapter
     inner_steps: int
+    samples: int = 1
     encoder: nn.Module | None = None
     shared: ParameterGenerator | None = None
     rows: ParameterGenerator | None = None
@@ -83,7 +86,7 @@ class MetaLearner(nn.Module):
         super().__init__()
         self.learner, self.vision, self.spec = parts.learner, parts.vision, parts.spec
         self.row_base, self.step_sizes = parts.row_base, parts.step_sizes
-        self.adapter, self.inner_steps = parts.adapter, parts.inner_steps
+        self.adapter, self.inner_steps, self.samples = parts.adapter, parts.inner_steps, parts.samples
         self.encoder = parts.encoder
         self.shared_generator, self.row_generator = parts.shared, parts.rows
         self._names = tuple(name for name, _ in self.spec.shared)
@@ -107,7 +110,7 @@ class MetaLearner(nn.Module):
 
     # -- start ------------------------------------------------------------------------------------------------------
 
-    def start(self, support: Examples, ways: int, rng: torch.Generator, *, samples: int = 1) -> Start:
+    def start(self, support: Examples, ways: int, rng: torch.Generator, *, samples: int | None = None) -> Start:
         """Generates θ₀ and α from the support set.
 
         Args:
@@ -115,7 +118,9 @@ class MetaLearner(nn.Module):
             ways: number of classes ``K``.
             rng: noise of the generators.
             samples: draws ``S`` for each task; the result then holds ``T * S`` tasks, those of a task in a row.
+                By default the method's own number.
         """
+        samples = samples or self.samples
         return self._start(support, ways, rng, samples, _Memory(self.learner, support.images, self._names))
 
     def _start(self, support: Examples, ways: int, rng: torch.Generator, samples: int, memory: _Memory) -> Start:
@@ -179,7 +184,7 @@ class MetaLearner(nn.Module):
         rng: torch.Generator,
         *,
         at: tuple[int, ...] | None = None,
-        samples: int = 1,
+        samples: int | None = None,
         differentiable: bool = False,
     ) -> tuple[dict[int, Tensor], Start]:
         """Query outputs after the given numbers of adaptation steps.
@@ -189,12 +194,13 @@ class MetaLearner(nn.Module):
             steps: adaptation steps to take.
             rng: noise of the generators.
             at: after which steps to answer; by default after the last.
-            samples: draws ``S`` of the start for each task.
+            samples: draws ``S`` of the start for each task; by default the method's own number.
             differentiable: keep the graph for meta-training.
 
         Returns:
-            Step -> outputs ``[T*S N K]``, and the start.
+            Step -> outputs ``[T*S N K]``, and the start. :meth:`pooled` makes one prediction of the ``S``.
         """
+        samples = samples or self.samples
         support, query, ways = task.support, task.query, task.ways
         support_memory = _Memory(self.learner, support.images, self._names)
         start = self._start(support, ways, rng, samples, support_memory)
@@ -218,10 +224,21 @@ class MetaLearner(nn.Module):
             outputs[step] = self.vision.outputs(features, weights[ROWS])
         return outputs, start
 
+    @staticmethod
+    def pooled(outputs: Tensor, n_tasks: int) -> Tensor:
+        """One prediction from the samples of each task: ``[T*S N K] -> [T N K]``, logs of the mean probabilities.
+
+        With one sample the outputs come back as they are.
+        """
+        if outputs.shape[0] == n_tasks:
+            return outputs
+        each = torch.log_softmax(outputs, -1).unflatten(0, (n_tasks, -1))
+        return torch.logsumexp(each, 1) - math.log(each.shape[1])
+
     def forward(self, task: Task, rng: torch.Generator) -> Outcome:
         """Adapts with the default number of steps and scores the queries, ready to be differentiated."""
         outputs, start = self.answers(task, self.inner_steps, rng, differentiable=torch.is_grad_enabled())
-        last = outputs[self.inner_steps]
+        last = self.pooled(outputs[self.inner_steps], task.n_tasks)
         return Outcome(last, self.vision.loss(last, task.query.targets), start.cost)
 
 

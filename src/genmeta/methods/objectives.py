@@ -101,10 +101,11 @@ class QueryLoss(Objective):
         for chunk in meta_learner.chunks(task):
             outputs, start = meta_learner.answers(chunk, steps, rng, at=at, differentiable=True)
             targets = chunk.query.targets
-            query_loss = torch.stack([meta_learner.vision.loss(outputs[s], targets) for s in at]).mean(0)
+            pooled = {step: meta_learner.pooled(values, chunk.n_tasks) for step, values in outputs.items()}
+            query_loss = torch.stack([meta_learner.vision.loss(pooled[step], targets) for step in at]).mean(0)
             share = chunk.n_tasks / task.n_tasks
             value = (query_loss + self.kl_weight * start.cost).mean() * share
-            logs = {"loss": query_loss.mean().item(), "accuracy": _accuracy(outputs[steps], targets)}
+            logs = {"loss": query_loss.mean().item(), "accuracy": _accuracy(pooled[steps], targets)}
             yield Loss(value, logs, share)
 
 
