@@ -1,4 +1,4 @@
-"""Generative meta-learning for vision: train a generator of network weights over many small tasks, adapt in a few steps."""
+"""Generative meta-learning for vision: a generator, trained over many tasks, writes weights; a few steps adapt them."""
 
 from __future__ import annotations
 

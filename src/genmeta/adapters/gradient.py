@@ -47,11 +47,9 @@ class GradientAdapter(Adapter):
                 else:
                     at = {name: v if v.requires_grad else v.detach().requires_grad_() for name, v in at.items()}
                 total = loss({**weights, **at}).sum()
-                gradients = torch.autograd.grad(total, list(at.values()), create_graph=second_order, allow_unused=True)
+                gradients = torch.autograd.grad(total, list(at.values()), create_graph=second_order)
             moved = {}
             for name, gradient in zip(at, gradients, strict=True):
-                if gradient is None:
-                    continue
                 if self.rule == "adam":
                     gradient = _adam(name, gradient, step, moments)
                 moved[name] = weights[name] - start.step_sizes[name] * gradient

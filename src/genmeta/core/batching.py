@@ -111,7 +111,9 @@ class _GroupNorm(torch.autograd.Function):
             inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in (images, scale, shift)]
             out = F.group_norm(inputs[0], ctx.sizes[3], inputs[1], inputs[2], _GroupNorm.EPS)
             return (*torch.autograd.grad(out, inputs, grad, create_graph=True), None)  # type: ignore[return-value]
-        layout = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        layout = (
+            torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        )
         grad = grad.contiguous(memory_format=layout)
         backward = torch.ops.aten.native_group_norm_backward
         return (*backward(grad, images, mean, rstd, scale, *ctx.sizes, [True, True, True]), None)

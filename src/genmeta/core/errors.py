@@ -11,7 +11,7 @@ class GenmetaError(Exception):
 
 
 class UsageError(GenmetaError, ValueError):
-    """A value handed to the library cannot be used: wrong shape, wrong range, unknown name, options that exclude each other."""
+    """A value handed to the library cannot be used: wrong shape, wrong range, unknown name, options at odds."""
 
 
 class DataError(GenmetaError):

@@ -39,11 +39,11 @@ def atomic_path(path: str | Path, doing: str = "writing") -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        # mkstemp makes private files; give the result the permissions a plain open() would have
+        yield temporary
+        # temporary files are private; give the result the permissions a plain open() would have
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        yield temporary
+        temporary.chmod(0o666 & ~umask)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)

@@ -1,7 +1,8 @@
-"""The nouns that cross floors. Letters: ``T`` tasks, ``N`` examples, ``K`` classes (ways), ``D`` features, ``P`` weights."""
+"""The nouns that cross floors. Letters: ``T`` tasks, ``N`` examples, ``K`` ways, ``D`` features, ``P`` weights."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -57,7 +58,9 @@ class Task(NamedTuple):
 
     def slice(self, start: int, stop: int) -> Task:
         """The tasks ``start..stop-1``."""
-        return Task(self.support.slice(start, stop), self.query.slice(start, stop), self.ways, self.class_ids[start:stop])
+        return Task(
+            self.support.slice(start, stop), self.query.slice(start, stop), self.ways, self.class_ids[start:stop]
+        )
 
     def to(self, *args: object, **kwargs: object) -> Task:
         """Moves every tensor; a dtype changes the images only."""
@@ -90,18 +93,40 @@ class Context(NamedTuple):
     classes: Float[Tensor, "T K D"] | None
 
 
+class Latent(NamedTuple):
+    """A code in :attr:`Start.weights` that adaptation may move in place of the weights written from it.
+
+    Attributes:
+        names: the entries of :attr:`Start.weights` that are codes.
+        decode: ``(codes, step) -> weights`` written from the codes; noise, where there is any, differs by step.
+        step_sizes: of the codes.
+        penalty: codes -> ``[T]`` nats added to the support loss of steps on the codes; ``None`` for nothing.
+        cost: adapted codes -> ``[T]`` nats, what their way from the start costs in meta-training.
+    """
+
+    names: tuple[str, ...]
+    decode: Callable[[Weights, int], Weights]
+    step_sizes: Weights
+    penalty: Callable[[Weights], Tensor] | None
+    cost: Callable[[Weights], Tensor]
+
+
 class Start(NamedTuple):
     """Where adaptation begins.
 
     Attributes:
-        weights: θ₀, name -> ``[T ...]``.
+        weights: θ₀, name -> ``[T ...]``; with a latent, its codes too.
         step_sizes: α, name -> a tensor that broadcasts against the weights of that name.
         cost: ``[T]`` nats, what the sample cost (a KL divergence, say); 0 for deterministic generators.
+        samples: draws ``S`` of the start for each task; those of a task stand in a row, ``T`` above counts all draws.
+        latent: how the weights are written from codes, where adaptation moves codes.
     """
 
     weights: Weights
     step_sizes: Weights
     cost: Float[Tensor, " T"]
+    samples: int = 1
+    latent: Latent | None = None
 
 
 class Outcome(NamedTuple):
@@ -116,5 +141,3 @@ class Outcome(NamedTuple):
     outputs: Float[Tensor, "T N K"]
     loss: Float[Tensor, " T"]
     cost: Float[Tensor, " T"]
-
-

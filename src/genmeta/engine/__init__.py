@@ -1,8 +1,9 @@
 """The engine: meta-training, checkpoints, evaluation."""
 
+from genmeta.core.settings import TrainConfig
 from genmeta.engine.checkpoint import Trained, load, read_header
 from genmeta.engine.evaluation import Evaluation, Interval, StepScores, evaluate, paired, steps_to_reach
-from genmeta.engine.training import TrainConfig, train
+from genmeta.engine.training import train
 
 __all__ = [
     "Evaluation",

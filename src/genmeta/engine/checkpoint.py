@@ -166,4 +166,6 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(path, weights_only=True, map_location="cpu"))
     except Exception as error:  # torch raises many kinds for damaged or hostile files
-        raise CheckpointError(f"{str(path)!r} is damaged or not a training state ({error}). Start a new run.") from error
+        raise CheckpointError(
+            f"{str(path)!r} is damaged or not a training state ({error}). Start a new run."
+        ) from error

@@ -43,7 +43,8 @@ class RunDirectory:
         except OSError:
             self._lock.close()
             raise RunError(
-                f"The run directory {str(self.path)!r} is in use by another process. Wait for it, or choose another --run."
+                f"The run directory {str(self.path)!r} is in use by another process. "
+                "Wait for it, or choose another --run."
             ) from None
         begun = (self.path / STATE).exists()
         if begun and not resume:

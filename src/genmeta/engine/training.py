@@ -7,8 +7,7 @@ import itertools
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from torch import nn
 import genmeta
 from genmeta.core.errors import RunError, UsageError
 from genmeta.core.randomness import seeded
+from genmeta.core.settings import TrainConfig
 from genmeta.data import open_dataset
 from genmeta.data.classes import ImageClasses
-from genmeta.engine.checkpoint import MODEL, Trained, learner_header, load, load_weights, save_model
+from genmeta.engine.checkpoint import MODEL, Trained, learner_header, load, load_weights, save_model, save_state
 from genmeta.engine.evaluation import evaluate
 from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
 from genmeta.engine.run_directory import RunDirectory, git_commit
@@ -31,75 +31,8 @@ from genmeta.methods import METHODS, MetaLearner, Method, build_method, make_opt
 from genmeta.methods.objectives import Loss, Setting
 from genmeta.tasks import ClassificationTasks
 
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything a meta-training is made of; saved with the run.
-
-    Attributes:
-        method: name, see ``genmeta list methods``.
-        data: data spec, see ``genmeta list datasets``; several joined by ``+`` are mixed.
-        run: run directory.
-        ways: classes of a task, a number or a range such as ``5-20``.
-        shots: support images of each class, a number or a range.
-        queries: query images of each class.
-        steps: meta-steps.
-        tasks_per_batch: tasks of a meta-step.
-        learner: name, see ``genmeta list learners``.
-        width: channels of the learner's first block; 0 for its default.
-        norm: ``group``, or ``batch`` with support statistics.
-        size: image height and width; 0 for the data set's own.
-        channels: 1 or 3; 0 for the data set's own.
-        options: replaces the method's defaults.
-        augment: ``none``, ``affine`` or ``elastic`` jitter of training images.
-        quarter_turns: count turned training classes as classes of their own; ``None`` for the data set's own setting.
-        min_images: leave out classes with fewer images.
-        lr: peak meta learning rate.
-        clip: largest norm of the meta-gradient.
-        validate_every: steps between validations.
-        validate_tasks: episodes of a validation.
-        init: checkpoint or run whose learner weights to start from.
-        seed: of everything random.
-        threads: CPU threads; 0 for torch's choice.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        download: fetch the data set if it is missing.
-        on_bad_image: ``fail`` or ``skip``.
-    """
-
-    method: str
-    data: str
-    run: str
-    ways: str = "5"
-    shots: str = "1"
-    queries: int = 5
-    steps: int = 1000
-    tasks_per_batch: int = 16
-    learner: str = "conv4"
-    width: int = 0
-    norm: str = "group"
-    size: int = 0
-    channels: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)
-    augment: str = "none"
-    quarter_turns: bool | None = None
-    min_images: int = 0
-    lr: float = 1e-3
-    clip: float = 10.0
-    validate_every: int = 200
-    validate_tasks: int = 100
-    init: str = ""
-    seed: int = 0
-    threads: int = 0
-    device: str = "auto"
-    download: bool = False
-    on_bad_image: str = "fail"
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "tasks_per_batch", "validate_every", "validate_tasks"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}.")
-        if not self.lr > 0 or not self.clip > 0:
-            raise UsageError(f"lr and clip must be above 0, got {self.lr} and {self.clip}.")
+#: Validation episodes for each candidate setting of a method that is tuned.
+TUNING_TASKS = 20
 
 
 class _Trainee(nn.Module):
@@ -132,59 +65,71 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
     data = open_mixed(config)
     learner = _learner(config, data)
     meta_learner = build_method(method.name, learner, rng=seeded(config.seed, "method"), options=config.options)
+    # before the run directory exists: settings that cannot work leave nothing behind
+    sources = tuple(_tasks(d, "train", config) for d in data) if method.objective is not None else ()
     with RunDirectory(config.run, resume=resume) as run:
         resume = resume and run.state_path.exists()
         header = describe(config, learner, meta_learner)
         if resume:
             _same_settings(run, config)
+            if (done := _finished(run.path / MODEL)) is not None:
+                return done
         else:
             run.write_config({"training": dataclasses.asdict(config), **header})
-        best = run.path / MODEL
+        result = {"steps": 0, "seconds": 0.0}
         if method.objective is None:
-            save_model(best, meta_learner, {**header, "result": {"steps": 0, "seconds": 0.0}})
-            return _tuned(best, method, config, data)
-        sources = [_tasks(d, "train", config) for d in data]
-        setting = Setting(tuple(sources), config.seed, run.path)
-        objective = method.objective(meta_learner, make_options(method, config.options), setting)
-        offsets = [0, *itertools.accumulate(s.n_classes for s in sources)]
-        trainee = _Trainee(meta_learner, objective)
-        fabric = Fabric(accelerator=config.device, devices=1)
-        trainee.to(fabric.device)
+            save_model(run.path / MODEL, meta_learner, header)
+            save_state(run.state_path, {"step": 0})
+        else:
+            validate = _validation(config, data, meta_learner)
+            ended = _loop(config, method, meta_learner, sources, validate, run, header, resume, progress)
+            if not ended.finished:
+                raise KeyboardInterrupt
+            result = {"steps": ended.step, "seconds": round(ended.seconds, 1)}
+        return _finish(run.path / MODEL, method, config, data, {**header, "result": result})
 
-        def losses(step: int) -> Iterator[Loss]:
-            # a function of the step number alone: that is what makes a resumed run equal a straight one
-            which = step % len(sources)
-            task = sources[which].sample(config.tasks_per_batch, rng=seeded(config.seed, "tasks", step))
-            task = task._replace(class_ids=task.class_ids + offsets[which]).to(fabric.device)
-            return objective.losses(meta_learner, task, seeded(config.seed, "noise", step))
 
-        result: list[LoopResult] = []
+def _loop(
+    config: TrainConfig,
+    method: Method,
+    meta_learner: MetaLearner,
+    sources: tuple[ClassificationTasks, ...],
+    validate: Callable[[], float] | None,
+    run: RunDirectory,
+    header: Mapping[str, Any],
+    resume: bool,
+    progress: bool,
+) -> LoopResult:
+    if method.objective is None:
+        raise TypeError(f"{method.name} has nothing to train")
+    setting = Setting(sources, config.seed, run.path)
+    objective = method.objective(meta_learner, make_options(method, config.options), setting)
+    offsets = [0, *itertools.accumulate(s.n_classes for s in sources)]
+    trainee = _Trainee(meta_learner, objective)
+    fabric = Fabric(accelerator=config.device, devices=1)
+    trainee.to(fabric.device)
 
-        def keep_best() -> None:
-            save_model(best, meta_learner, header)
+    def losses(step: int) -> Iterator[Loss]:
+        # a function of the step number alone: that is what makes a resumed run equal to a straight one
+        which = step % len(sources)
+        task = sources[which].sample(config.tasks_per_batch, rng=seeded(config.seed, "tasks", step))
+        task = task._replace(class_ids=task.class_ids + offsets[which]).to(fabric.device)
+        return objective.losses(meta_learner, task, seeded(config.seed, "noise", step))
 
-        result.append(
-            run_loop(
-                fabric,
-                trainee,
-                losses,
-                _validation(config, data, meta_learner),
-                keep_best,
-                run,
-                LoopConfig(config.steps, config.lr, config.clip, config.validate_every),
-                players=objective.players(),
-                resume=resume,
-                title=f"{method.name} on {config.data}",
-                tasks_per_step=config.tasks_per_batch,
-                progress=progress,
-            )
-        )
-        if not result[0].finished:
-            raise KeyboardInterrupt
-        seconds = {"steps": result[0].step, "seconds": round(result[0].seconds, 1)}
-        trained = load(best)
-        save_model(best, trained.meta_learner, {**header, "result": seconds})
-        return _tuned(best, method, config, data)
+    return run_loop(
+        fabric,
+        trainee,
+        losses,
+        validate,
+        lambda: save_model(run.path / MODEL, meta_learner, header),
+        run,
+        LoopConfig(config.steps, config.lr, config.clip, config.validate_every),
+        players=objective.players(),
+        resume=resume,
+        title=f"{method.name} on {config.data}",
+        tasks_per_step=config.tasks_per_batch,
+        progress=progress,
+    )
 
 
 def open_mixed(config: TrainConfig) -> list[ImageClasses]:
@@ -221,19 +166,21 @@ def _tasks(data: ImageClasses, split: str, config: TrainConfig) -> Classificatio
         shots=config.shots if training else 1,
         queries=config.queries if training else 5,
         augment=config.augment if training else "none",
-        quarter_turns=config.quarter_turns if training else None,
+        quarter_turns=training and config.quarter_turns,
         min_images=config.min_images if training else max(config.min_images, 6),
     )
 
 
-def _validation(config: TrainConfig, data: list[ImageClasses], meta_learner: MetaLearner) -> Any:
-    """A function that scores held-out classes, 5-way (or as many as there are) 1-shot; ``None`` without any."""
+def _validation(
+    config: TrainConfig, data: list[ImageClasses], meta_learner: MetaLearner, ways: int = 20
+) -> Callable[[], float] | None:
+    """A function that scores held-out classes, ``ways``-way (or as many as there are) 1-shot; ``None`` without any."""
     held_out: list[ClassificationTasks] = []
     for source in data:
         enough = int((source.counts()[source.splits["val"]] >= max(config.min_images, 6)).sum())
         if enough >= 2:
             tasks = ClassificationTasks(
-                source, "val", ways=min(20, enough), shots=1, queries=5, min_images=max(config.min_images, 6)
+                source, "val", ways=min(ways, enough), shots=1, queries=5, min_images=max(config.min_images, 6)
             )
             held_out.append(tasks)
     if not held_out:
@@ -251,25 +198,33 @@ def _validation(config: TrainConfig, data: list[ImageClasses], meta_learner: Met
     return validate
 
 
-def _tuned(best: Path, method: Method, config: TrainConfig, data: list[ImageClasses]) -> Trained:
-    """Chooses among the method's settings to tune on validation tasks; saves and returns the best."""
-    trained = load(best)
-    given = {name for choice in method.tune for name in choice} & set(config.options)
-    if not method.tune or given:
-        return trained
+def _finished(path: Path) -> Trained | None:
+    """The checkpoint of a run that has nothing left to do."""
+    if not path.is_file():
+        return None
+    trained = load(path)
+    return trained if "result" in trained.config else None
+
+
+def _finish(
+    path: Path, method: Method, config: TrainConfig, data: list[ImageClasses], header: Mapping[str, Any]
+) -> Trained:
+    """Chooses the settings that the method wants tuned, on validation tasks, and marks the checkpoint as finished."""
+    learner = load(path).meta_learner.learner
     scored: list[tuple[float, Mapping[str, Any]]] = []
     for choice in method.tune:
-        options = {**trained.config["options"], **choice}
-        candidate = build_method(method.name, trained.meta_learner.learner, options=options)
-        validate = _validation(dataclasses.replace(config, validate_tasks=30), data, candidate)
+        if set(choice) & set(config.options):
+            break  # the caller has chosen
+        candidate = build_method(method.name, learner, options={**config.options, **choice})
+        validate = _validation(dataclasses.replace(config, validate_tasks=TUNING_TASKS), data, candidate, ways=5)
         if validate is None:
-            return trained
+            break
         scored.append((validate(), choice))
-    _, chosen = max(scored, key=lambda pair: pair[0])
-    header = {**trained.config, "options": {**trained.config["options"], **chosen}}
-    header.pop("schema")
-    save_model(best, build_method(method.name, trained.meta_learner.learner, options=header["options"]), header)
-    return load(best)
+    chosen = max(scored, key=lambda pair: pair[0])[1] if scored else {}
+    header = {**header, "options": {**config.options, **chosen}}
+    trained = load(path)
+    save_model(path, trained.meta_learner, header)
+    return load(path)
 
 
 def describe(config: TrainConfig, learner: Learner, meta_learner: MetaLearner) -> dict[str, Any]:
@@ -302,5 +257,3 @@ def _same_settings(run: RunDirectory, config: TrainConfig) -> None:
             f"The run {str(run.path)!r} was begun with {name}={before.get(name)!r}, not {now[name]!r}. "
             "Resume with the settings of its config.json, or start another run."
         )
-
-

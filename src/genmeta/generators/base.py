@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genmeta.core.types import Context, Start
+
 
 class Written(NamedTuple):
     """A sample of weights.
@@ -39,3 +41,35 @@ class ParameterGenerator(nn.Module, ABC):
     @abstractmethod
     def forward(self, context: Float[Tensor, "B C"], rng: torch.Generator) -> Written:
         """Draws one weight vector per context vector; noise comes from ``rng`` alone."""
+
+
+class PosteriorGenerator(ParameterGenerator):
+    """A generator with a latent that in training is drawn given more evidence than it will have in use."""
+
+    @abstractmethod
+    def match(self, context: Float[Tensor, "B C"], evidence: Float[Tensor, "B C"], rng: torch.Generator) -> Written:
+        """As :meth:`forward`, with the latent drawn given ``evidence``; the cost holds its divergence from the prior.
+
+        Args:
+            context: of the support set.
+            evidence: of the support and the query set.
+            rng: noise.
+        """
+
+
+class StartWriter(nn.Module, ABC):
+    """Rewrites a whole start: particles, a Gaussian over all written weights, or weights decoded from a latent.
+
+    For families that a :class:`ParameterGenerator` cannot express, because the draws of a task differ by more than
+    noise, or because adaptation moves something other than the weights.
+    """
+
+    @abstractmethod
+    def forward(self, start: Start, context: Context | None, rng: torch.Generator) -> Start:
+        """The new start.
+
+        Args:
+            start: the base of every written weight, ``S = start.samples`` times for each task.
+            context: of the support set, repeated likewise; ``None`` without an encoder.
+            rng: noise.
+        """

@@ -37,9 +37,7 @@ class HyperNetwork(ParameterGenerator):
         self.n_chunks = 1 if length <= DIRECT else -(-length // chunk)
         outputs = length if self.n_chunks == 1 else chunk
         self.chunks = nn.Parameter(torch.zeros(self.n_chunks, context_size))
-        self.hidden = nn.Sequential(
-            nn.Linear(context_size, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
-        )
+        self.hidden = nn.Sequential(nn.Linear(context_size, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
         self.write = nn.Linear(hidden, outputs)
         if self.n_chunks > 1:
             # distinct directions from the start, the same for every seed: chunks are told apart by position

@@ -66,7 +66,7 @@ class RidgeRow(RowBase):
 
     def forward(self, tokens: Tokens) -> Tensor:
         features, targets = tokens.values, _membership(tokens)
-        constant = features.new_ones(features.shape[:2] + (1,))
+        constant = features.new_ones(*features.shape[:2], 1)
         x = torch.cat([features, constant], -1)
         gram = x @ x.transpose(1, 2)
         ridge = self.log_ridge.exp() * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)

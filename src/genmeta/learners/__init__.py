@@ -18,7 +18,7 @@ LEARNERS.register("mlp")(MLP)
 
 def build_learner(config: LearnerConfig, rng: torch.Generator) -> Learner:
     """Builds a learner with random weights drawn from ``rng``."""
-    return LEARNERS[config.name](config, rng)  # type: ignore[call-arg]
+    return LEARNERS[config.name](config, rng)
 
 
 __all__ = ["LEARNERS", "SPACES", "Learner", "LearnerConfig", "Statistics", "build_learner"]

@@ -150,7 +150,9 @@ class Learner(nn.Module, ABC):
         """``(name, shape)`` of the shared tensors that a space (:data:`SPACES`) writes."""
         if space not in SPACES:
             raise unknown("space to generate", space, SPACES)
-        film = {f"{name}.{part}" for name, m in self.named_modules() if isinstance(m, Norm) for part in ("scale", "shift")}
+        film = {
+            f"{name}.{part}" for name, m in self.named_modules() if isinstance(m, Norm) for part in ("scale", "shift")
+        }
         wanted = {"rows": set(), "film": film, "all": set(self.own_weights())}[space]
         return tuple((name, tuple(p.shape)) for name, p in self.named_parameters() if name in wanted)
 

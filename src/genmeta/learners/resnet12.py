@@ -7,6 +7,8 @@ no DropBlock.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,7 +26,7 @@ class ResNet12(Learner):
         width = config.width or 64
         widths = [config.channels, width, width * 5 // 2, width * 5, width * 10]
         self.blocks = nn.ModuleList()
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in itertools.pairwise(widths):
             block = nn.ModuleDict({"shortcut": Conv(before, after, rng, size=1), "shortcut_norm": Norm(after, config)})
             for i in range(3):
                 block[f"conv{i}"] = Conv(before if i == 0 else after, after, rng)

@@ -52,6 +52,11 @@ class Method:
     tune: tuple[Mapping[str, Any], ...] = ()
 
     @property
+    def option_names(self) -> tuple[str, ...]:
+        """Names of the method's settings."""
+        return tuple(field.name for field in dataclasses.fields(self.options))
+
+    @property
     def file(self) -> str:
         """Module that holds the recipe."""
         return self.build.__module__.replace(".", "/") + ".py"

@@ -1,4 +1,4 @@
-"""What meta-learning is compared with: training from scratch, and fine-tuning a network pretrained on the source classes."""
+"""What meta-learning is compared with: training from scratch, and fine-tuning a network pretrained on the sources."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ METHODS.register("finetune")(
         expected="below prototypical networks at 1 shot, level with them at 5",
         options=FinetuneOptions,
         build=build,
-        objective=lambda meta_learner, options, setting: Supervised(meta_learner.learner.feature_size, setting.n_classes),
+        objective=lambda meta_learner, options, setting: Supervised(
+            meta_learner.learner.feature_size, setting.n_classes
+        ),
         tune=_RATES,
     )
 )

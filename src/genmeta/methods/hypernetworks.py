@@ -1,4 +1,4 @@
-"""Hypernetworks: a set encoder reads the support set, a network writes the start; ``meta-sgd-hn`` writes step sizes too.
+"""Hypernetworks: a set encoder reads the support set, a network writes the start (``meta-sgd-hn``: and step sizes).
 
 ``θ₀ = base + s · G_φ(Enc(S))`` with the base learned along. HyperNetworks: Ha et al., 2017. "Meta-SGD-HN" has no paper
 of that name; the definition is this library's: ``(θ₀, ρ) = G_φ(Enc(S))``, ``α = α_max · sigmoid(ρ₀ + ρ)``. Nearest
@@ -13,7 +13,6 @@ import torch
 
 from genmeta.adapters import GradientAdapter
 from genmeta.core.errors import unknown
-from genmeta.core.registry import Registry
 from genmeta.encoders import SetEncoder
 from genmeta.generators import (
     ConstantRow,
@@ -23,6 +22,7 @@ from genmeta.generators import (
     PrototypeRow,
     RidgeRow,
     RowBase,
+    StepSizes,
 )
 from genmeta.learners import Learner
 from genmeta.methods.base import METHODS, Method, adapted_names, written_spec
@@ -76,6 +76,7 @@ class HyperNetOptions:
 def _build(options: HyperNetOptions, learner: Learner, vision: VisualTask, generated_steps: bool) -> MetaLearner:
     spec = written_spec(learner, vision, options.generate)
     adapts = adapted_names(spec)
+    step_sizes: StepSizes
     if generated_steps:
         step_sizes = GeneratedStepSizes(spec, adapts, options.inner_lr, options.context)
     else:
@@ -136,7 +137,7 @@ METHODS.register("meta-sgd-hn")(
         summary="A hypernetwork that writes the start and the step size of every parameter.",
         generates="θ₀ and α",
         adapts="what was written",
-        paper="This library's definition (no paper of this name); nearest: Li et al., Meta-SGD, 2017; Baik et al., ALFA, 2020",
+        paper="This library's definition; nearest: Li et al., Meta-SGD, 2017; Baik et al., ALFA, 2020",
         url="https://arxiv.org/abs/1707.09835",
         expected="at or above hypernet and meta-sgd",
         options=HyperNetOptions,

@@ -148,7 +148,9 @@ class MetaLearner(nn.Module):
         classes = None if context.classes is None else batching.repeat(context.classes, samples)
         return Context(batching.repeat(context.task, samples), classes)
 
-    def _write_shared(self, context: Context | None, n_tasks: int, rng: torch.Generator) -> tuple[Weights, Tensor | float]:
+    def _write_shared(
+        self, context: Context | None, n_tasks: int, rng: torch.Generator
+    ) -> tuple[Weights, Tensor | float]:
         own = self.learner.own_weights()
         base = {name: own[name].expand(n_tasks, *own[name].shape) for name in self._names}
         if self.shared_generator is None or context is None or isinstance(self.shared_generator, ConstantGenerator):

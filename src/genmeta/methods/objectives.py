@@ -1,4 +1,4 @@
-"""What trains a meta-learner: each objective yields losses for the engine to back-propagate, one chunk of tasks at a time."""
+"""What trains a meta-learner: objectives yield losses to back-propagate, one chunk of tasks at a time."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, meta_learner: MetaLearner, task: Task, rng: torch.Generator) -> Iterator[Loss]:
-        """Losses whose gradients add up to the gradient of one meta-step; back-propagate each before taking the next."""
+        """Losses whose gradients add up to that of one meta-step; back-propagate each before taking the next."""
 
 
 class QueryLoss(Objective):

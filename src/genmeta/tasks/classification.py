@@ -73,7 +73,7 @@ class ClassificationTasks(TaskDistribution):
         shots: support images of each class, a number or a range.
         queries: query images of each class.
         augment: ``none``, ``affine`` or ``elastic``; see :func:`genmeta.tasks.augment.jitter`.
-        quarter_turns: overrides the data set's own setting.
+        quarter_turns: count turned classes as classes of their own, even where the data set does not.
         min_images: leaves out classes with fewer images instead of refusing.
 
     Raises:
@@ -89,7 +89,7 @@ class ClassificationTasks(TaskDistribution):
         shots: int | str | Range = 1,
         queries: int = 5,
         augment: str = "none",
-        quarter_turns: bool | None = None,
+        quarter_turns: bool = False,
         min_images: int = 0,
     ) -> None:
         if split not in SPLITS:
@@ -100,7 +100,7 @@ class ClassificationTasks(TaskDistribution):
             raise UsageError(f"--queries must be 1 or more, got {queries}.")
         self.data, self.split, self.augment = data, split, augment
         self.ways, self.shots, self.queries = Range.parse(ways, "ways"), Range.parse(shots, "shots"), queries
-        self.quarter_turns = split in data.quarter_turns if quarter_turns is None else quarter_turns
+        self.quarter_turns = quarter_turns or split in data.quarter_turns
         counts = data.counts()
         self.classes = np.asarray([c for c in data.splits[split] if counts[c] >= min_images], dtype=np.int64)
         self._check(counts)
@@ -110,7 +110,9 @@ class ClassificationTasks(TaskDistribution):
         turned = 4 if self.quarter_turns else 1
         if len(self.classes) == 0:
             filled = [s for s in SPLITS if len(self.data.splits[s])]
-            raise DataError(f"Split {self.split!r} of {name!r} has no classes. Splits with classes: {', '.join(filled)}.")
+            raise DataError(
+                f"Split {self.split!r} of {name!r} has no classes. Splits with classes: {', '.join(filled)}."
+            )
         if ways.high > len(self.classes) * turned:
             raise DataError(
                 f"{ways.high}-way tasks need {ways.high} classes, but split {self.split!r} of {name!r} has "
@@ -122,7 +124,7 @@ class ClassificationTasks(TaskDistribution):
             raise DataError(
                 f"{ways}-way {shots}-shot with {self.queries} queries needs {need} images of each class, but "
                 f"{self.data.class_names[poorest]!r} has {counts[poorest]}. "
-                f"Lower shots or queries, or pass min_images={need} to drop such classes."
+                f"Lower shots or queries, or pass min_images={need} (--min-images {need}) to drop such classes."
             )
 
     @property

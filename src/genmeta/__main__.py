@@ -1,0 +1,6 @@
+"""``python -m genmeta``."""
+
+from genmeta.cli.main import main
+
+if __name__ == "__main__":
+    main()

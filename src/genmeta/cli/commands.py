@@ -1,0 +1,153 @@
+"""The arguments of every command, as dataclasses. No torch here: --help answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal
+
+from tyro import conf
+
+from genmeta.core.errors import UsageError
+from genmeta.core.settings import EvaluationConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class MethodFlags:
+    """Settings of the method itself.
+
+    Attributes:
+        generate: what is written for a task: rows, film (norm scales and shifts, and rows) or all weights.
+        inner_steps: adaptation steps in meta-training.
+        inner_lr: step size of adaptation (its initial value where it is learned or generated).
+        first_order: drop second derivatives.
+        set: any other option of the method, as NAME=VALUE; see genmeta list methods.
+    """
+
+    generate: Literal["rows", "film", "all"] | None = None
+    inner_steps: int | None = None
+    inner_lr: float | None = None
+    first_order: bool = False
+    set: Annotated[tuple[str, ...], conf.UseAppendAction] = ()
+
+    def options(self) -> dict[str, Any]:
+        """Only what was given, by option name."""
+        named = {f.name: getattr(self, f.name) for f in fields(MethodFlags) if f.name != "set"}
+        options = {name: value for name, value in named.items() if value is not None and value is not False}
+        for pair in self.set:
+            name, equals, value = pair.partition("=")
+            if not equals or not name:
+                raise UsageError(f"--set takes NAME=VALUE, got {pair!r}.")
+            options[name.replace("-", "_")] = value
+        return options
+
+
+@dataclass(frozen=True)
+class Train(TrainConfig):
+    """Meta-train a method and leave its best checkpoint in a run directory."""
+
+    method: Annotated[str, conf.Positional]
+    options: Annotated[Mapping[str, Any], conf.Suppress] = field(default_factory=dict)
+    flags: Annotated[MethodFlags, conf.OmitArgPrefixes] = field(default_factory=MethodFlags)
+    resume: bool = False
+    """Go on with a run that was begun."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+@dataclass(frozen=True)
+class Evaluate(EvaluationConfig):
+    """Score a checkpoint on a seeded list of episodes."""
+
+    data: str
+    checkpoint: Annotated[str, conf.Positional] = ""
+    """Run directory or checkpoint file."""
+    out: str = ""
+    """Also write the JSON object to this file."""
+    threads: int = 0
+    """CPU threads; 0 for torch's choice."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train what is missing, then score every method on the same episodes: a table, results.json and report.html."""
+
+    methods: Annotated[tuple[str, ...], conf.Positional]
+    """Names of methods, or run directories and checkpoints to score as they are."""
+    data: str
+    """Data spec to train on."""
+    out: str
+    """Directory for the runs, results.json and report.html."""
+    target: str = ""
+    """Data spec to score on; by default the one trained on."""
+    split: str = "test"
+    """Split to score on."""
+    ways: str = "5"
+    """Classes of a task; where it is a range, scoring uses its lower end."""
+    shots: str = "1"
+    """Support images of each class; where it is a range, scoring uses its lower end."""
+    queries: int = 5
+    """Query images of each class."""
+    steps: int = 1000
+    """Meta-steps of each training."""
+    tasks_per_batch: int = 16
+    """Tasks of a meta-step."""
+    learner: str = "conv4"
+    """See genmeta list learners."""
+    width: int = 0
+    """Channels of the learner's first block; 0 for its default."""
+    augment: str = "none"
+    """Jitter of training images: none, affine or elastic."""
+    quarter_turns: bool = False
+    """Count turned training classes as classes of their own, even where the data set does not."""
+    init: str = ""
+    """Checkpoint or run whose learner weights every training starts from."""
+    lr: float = 1e-3
+    """Peak meta learning rate."""
+    flags: Annotated[MethodFlags, conf.OmitArgPrefixes] = field(default_factory=MethodFlags)
+    tasks: int = 600
+    """Episodes to score."""
+    adapt_steps: str = "0,1,5"
+    """After how many adaptation steps to score."""
+    seed: int = 0
+    """Of training and of the list of episodes."""
+    threads: int = 0
+    """CPU threads; 0 for torch's choice."""
+    download: bool = False
+    """Fetch the data set if it is missing."""
+    on_bad_image: str = "fail"
+    """fail or skip."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Meta-train on printed glyphs, then learn unseen scripts and real handwritten digits from one image a class."""
+
+    out: str = "demo"
+    """Directory for the runs, results.json and report.html."""
+    threads: int = 0
+    """CPU threads; 0 for torch's choice."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+@dataclass(frozen=True)
+class List:
+    """List what there is."""
+
+    what: Annotated[Literal["methods", "datasets", "learners"], conf.Positional] = "methods"
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "demo": Demo,
+    "list": List,
+    "train": Train,
+    "evaluate": Evaluate,
+    "compare": Compare,
+}

@@ -1,0 +1,91 @@
+"""``genmeta compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genmeta.cli.commands import Compare
+from genmeta.cli.output import console, print_json
+from genmeta.core.errors import UsageError
+from genmeta.core.files import write_json
+from genmeta.core.settings import EvaluationConfig, TrainConfig
+from genmeta.engine import Trained, load
+from genmeta.engine.runtime import keep_freed_memory, use_threads
+from genmeta.methods import METHODS, Method
+from genmeta.reports import comparison_report, print_table, score_table, write_report
+from genmeta.scenarios import compare
+from genmeta.tasks import Range
+
+
+def run(command: Compare) -> None:
+    """Trains, scores, prints a table, and writes ``results.json`` and ``report.html``."""
+    keep_freed_memory()
+    use_threads(command.threads)
+    ready: dict[str, Trained] = {}
+    runs: dict[str, TrainConfig] = {}
+    for name in command.methods:
+        if name not in METHODS and Path(name).exists():
+            ready[Path(name).name] = load(name)
+        else:
+            runs[name] = _training(METHODS[name], command)
+    comparison = compare(runs, [_episodes(command)], ready=ready)[0]
+    out = Path(command.out)
+    result = comparison.as_json()
+    write_json(out / "results.json", result)
+    write_report(out / "report.html", comparison_report([comparison]))
+    if command.json:
+        print_json(result)
+        return
+    print_table(console(), score_table(comparison.evaluations, comparison.config.steps, comparison.reference))
+    console().print(f"{out / 'results.json'}  {out / 'report.html'}")
+
+
+def _training(method: Method, command: Compare) -> TrainConfig:
+    given = command.flags.options()
+    mine = {name: value for name, value in given.items() if name in method.option_names}
+    return TrainConfig(
+        method=method.name,
+        data=command.data,
+        run=str(Path(command.out) / method.name),
+        ways=command.ways,
+        shots=command.shots,
+        queries=command.queries,
+        steps=command.steps,
+        tasks_per_batch=command.tasks_per_batch,
+        learner=command.learner,
+        width=command.width,
+        options=mine,
+        augment=command.augment,
+        quarter_turns=command.quarter_turns,
+        lr=command.lr,
+        # training from scratch would not be that from a pretrained start
+        init="" if method.name == "scratch" else command.init,
+        seed=command.seed,
+        threads=command.threads,
+        download=command.download,
+        on_bad_image=command.on_bad_image,
+    )
+
+
+def _episodes(command: Compare) -> EvaluationConfig:
+    unknown = [
+        name
+        for name in command.flags.options()
+        if not any(m in METHODS and name in METHODS[m].option_names for m in command.methods)
+    ]
+    if unknown:
+        raise UsageError(
+            f"None of {', '.join(command.methods)} has an option {unknown[0]!r}; see genmeta list methods."
+        )
+    return EvaluationConfig(
+        data=command.target or command.data,
+        split=command.split,
+        ways=Range.parse(command.ways, "ways").low,
+        shots=Range.parse(command.shots, "shots").low,
+        queries=command.queries,
+        tasks=command.tasks,
+        adapt_steps=command.adapt_steps,
+        seed=command.seed,
+        download=command.download,
+        on_bad_image=command.on_bad_image,
+    )

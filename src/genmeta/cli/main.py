@@ -1,0 +1,37 @@
+"""``genmeta``: reads the command line, runs the command, turns every known error into one message and exit code 2."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import tyro
+
+from genmeta.cli.commands import COMMANDS
+from genmeta.core.errors import GenmetaError
+
+_DESCRIPTION = "Train a generator of network weights over many small visual tasks; adapt to a new one in a few steps."
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the ``genmeta`` command."""
+    try:
+        command = tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog="genmeta", description=_DESCRIPTION, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+        )
+        # the work is imported only now, since it brings torch along
+        name = type(command).__name__.lower()
+        importlib.import_module(f"genmeta.cli.{name}").run(command)
+    except GenmetaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: the same command with --resume goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What commands print: a table for people, or one JSON object and nothing else for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from rich.console import Console
+
+
+def console() -> Console:
+    """Where tables go: stdout."""
+    return Console(highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout; numbers that JSON has no word for become null."""
+    print(json.dumps(_plain(value), ensure_ascii=False, indent=2))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

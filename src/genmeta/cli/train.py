@@ -1,0 +1,24 @@
+"""``genmeta train``."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from genmeta.cli.commands import Train
+from genmeta.cli.output import console, print_json
+from genmeta.core.settings import TrainConfig
+from genmeta.engine import train
+from genmeta.engine.checkpoint import MODEL
+
+
+def run(command: Train) -> None:
+    """Trains and says where the checkpoint is."""
+    values = {field.name: getattr(command, field.name) for field in fields(TrainConfig)}
+    config = TrainConfig(**{**values, "options": command.flags.options()})
+    trained = train(config, resume=command.resume)
+    path = f"{config.run}/{MODEL}"
+    if command.json:
+        print_json({**trained.config, "schema": "genmeta.training/1", "checkpoint": path})
+        return
+    result = trained.config["result"]
+    console().print(f"{trained.method}: {result['steps']} steps in {result['seconds']:.0f} s, checkpoint {path}")

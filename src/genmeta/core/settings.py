@@ -1,0 +1,130 @@
+"""Settings as plain data. No torch here, so that commands can show their help at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from genmeta.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a meta-training is made of; saved with the run.
+
+    Attributes:
+        method: name, see genmeta list methods.
+        data: data spec, see genmeta list datasets; several joined by + are mixed.
+        run: run directory.
+        ways: classes of a task, a number or a range such as 5-20.
+        shots: support images of each class, a number or a range.
+        queries: query images of each class.
+        steps: meta-steps.
+        tasks_per_batch: tasks of a meta-step.
+        learner: name, see genmeta list learners.
+        width: channels of the learner's first block; 0 for its default.
+        norm: group, or batch with support statistics.
+        size: image height and width; 0 for the data set's own.
+        channels: 1 or 3; 0 for the data set's own.
+        options: replaces the method's defaults.
+        augment: none, affine or elastic jitter of training images.
+        quarter_turns: count turned training classes as classes of their own, even where the data set does not.
+        min_images: leave out classes with fewer images.
+        lr: peak meta learning rate.
+        clip: largest norm of the meta-gradient.
+        validate_every: steps between validations.
+        validate_tasks: episodes of a validation.
+        init: checkpoint or run whose learner weights to start from.
+        seed: of everything random.
+        threads: CPU threads; 0 for torch's choice.
+        device: auto, cpu or cuda.
+        download: fetch the data set if it is missing.
+        on_bad_image: fail or skip.
+    """
+
+    method: str
+    data: str
+    run: str
+    ways: str = "5"
+    shots: str = "1"
+    queries: int = 5
+    steps: int = 1000
+    tasks_per_batch: int = 16
+    learner: str = "conv4"
+    width: int = 0
+    norm: str = "group"
+    size: int = 0
+    channels: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    augment: str = "none"
+    quarter_turns: bool = False
+    min_images: int = 0
+    lr: float = 1e-3
+    clip: float = 10.0
+    validate_every: int = 200
+    validate_tasks: int = 100
+    init: str = ""
+    seed: int = 0
+    threads: int = 0
+    device: str = "auto"
+    download: bool = False
+    on_bad_image: str = "fail"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "tasks_per_batch", "validate_every", "validate_tasks"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        if not self.lr > 0 or not self.clip > 0:
+            raise UsageError(f"lr and clip must be above 0, got {self.lr} and {self.clip}.")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """On which episodes a method is scored, and when.
+
+    Attributes:
+        data: data spec.
+        split: train, val or test.
+        ways: classes of a task.
+        shots: support images of each class.
+        queries: query images of each class.
+        tasks: number of episodes.
+        adapt_steps: after how many adaptation steps to score, separated by commas.
+        seed: names the list of episodes; equal seeds give every method equal episodes.
+        samples: draws of the start per task whose probabilities are averaged; 0 for the method's own number.
+        quarter_turns: count turned classes as classes of their own, even where the data set does not.
+        min_images: leave out classes with fewer images.
+        download: fetch the data set if it is missing.
+        on_bad_image: fail or skip.
+    """
+
+    data: str
+    split: str = "test"
+    ways: int = 5
+    shots: int = 1
+    queries: int = 5
+    tasks: int = 600
+    adapt_steps: str = "0,1,5"
+    seed: int = 0
+    samples: int = 0
+    quarter_turns: bool = False
+    min_images: int = 0
+    download: bool = False
+    on_bad_image: str = "fail"
+
+    def __post_init__(self) -> None:
+        if self.tasks < 1:
+            raise UsageError(f"--tasks must be 1 or more, got {self.tasks}.")
+        _ = self.steps
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """adapt_steps as numbers, in order."""
+        try:
+            steps = tuple(sorted({int(step) for step in self.adapt_steps.split(",")}))
+        except ValueError:
+            steps = (-1,)
+        if steps[0] < 0:
+            raise UsageError(f"--adapt-steps takes numbers such as 0,1,5, got {self.adapt_steps!r}.")
+        return steps

@@ -1,0 +1,159 @@
+"""The few-shot scenario: methods on the same list of episodes, with paired differences."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genmeta.core.errors import UsageError
+from genmeta.core.settings import EvaluationConfig, TrainConfig
+from genmeta.data import open_dataset
+from genmeta.engine import Evaluation, Trained, evaluate, paired, train
+from genmeta.engine.run_directory import git_commit
+from genmeta.engine.runtime import machine
+from genmeta.tasks import ClassificationTasks
+
+
+def open_tasks(trained: Trained, config: EvaluationConfig) -> ClassificationTasks:
+    """The episodes of ``config``, with images of the shape that a checkpoint's learner reads."""
+    learner = trained.meta_learner.learner.config
+    data = open_dataset(
+        config.data,
+        size=learner.size,
+        channels=learner.channels,
+        download=config.download,
+        on_bad_image=config.on_bad_image,
+    )
+    expected = (learner.channels, learner.size, learner.size)
+    if data.image_shape != expected:
+        raise UsageError(
+            f"The checkpoint reads images of shape {expected}, but {config.data!r} has {data.image_shape}. "
+            "Leave size and color out of the data spec, or use a checkpoint trained at that size."
+        )
+    return ClassificationTasks(
+        data,
+        config.split,
+        ways=config.ways,
+        shots=config.shots,
+        queries=config.queries,
+        quarter_turns=config.quarter_turns,
+        min_images=config.min_images,
+    )
+
+
+def score(trained: Trained, config: EvaluationConfig, *, progress: bool = True) -> Evaluation:
+    """Scores one checkpoint."""
+    return evaluate(
+        trained.meta_learner,
+        open_tasks(trained, config),
+        n_tasks=config.tasks,
+        steps=config.steps,
+        seed=config.seed,
+        samples=config.samples,
+        progress=progress,
+        title=f"{trained.method} on {config.data}",
+    )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods side by side on the same episodes.
+
+    Attributes:
+        trained: method -> checkpoint.
+        evaluations: method -> scores.
+        config: the episodes.
+    """
+
+    trained: Mapping[str, Trained]
+    evaluations: Mapping[str, Evaluation]
+    config: EvaluationConfig
+
+    @property
+    def reference(self) -> str:
+        """The method that paired differences refer to: training from scratch if it is there, else the first."""
+        return "scratch" if "scratch" in self.evaluations else next(iter(self.evaluations))
+
+    def as_json(self) -> dict[str, Any]:
+        """The documented, stable object of ``genmeta compare --json``; see the reference on result files."""
+        last = self.config.steps[-1]
+        base = self.evaluations[self.reference][last].accuracy
+        methods = {}
+        for name, evaluation in self.evaluations.items():
+            methods[name] = {
+                **describe_training(self.trained[name]),
+                "scores": {str(step): scores.summary() for step, scores in evaluation.items()},
+                "paired_difference": {
+                    str(step): _interval(paired(scores.accuracy, base)) for step, scores in evaluation.items()
+                },
+            }
+        return {
+            "schema": "genmeta.comparison/1",
+            **provenance(),
+            "episodes": dataclasses.asdict(self.config),
+            "reference": {"method": self.reference, "adapt_steps": last},
+            "methods": methods,
+        }
+
+
+def compare(
+    runs: Mapping[str, TrainConfig],
+    episodes: Sequence[EvaluationConfig],
+    *,
+    ready: Mapping[str, Trained] | None = None,
+    progress: bool = True,
+) -> list[Comparison]:
+    """Trains what is missing and scores every method on the same episodes.
+
+    Args:
+        runs: method name (as the table shall show it) -> how it is trained. A finished run is reused, a begun one
+            resumed.
+        episodes: one comparison is made for each.
+        ready: further rows that are scored as they are.
+        progress: show progress bars.
+    """
+    trained = {
+        **(ready or {}),
+        **{name: train(config, resume=True, progress=progress) for name, config in runs.items()},
+    }
+    if not trained:
+        raise UsageError("Nothing to compare: name at least one method.")
+    return [
+        Comparison(trained, {name: score(t, config, progress=progress) for name, t in trained.items()}, config)
+        for config in episodes
+    ]
+
+
+def describe_training(trained: Trained) -> dict[str, Any]:
+    """What a table says of how a checkpoint came about."""
+    config = trained.config
+    return {
+        "method": config["method"],
+        "options": config["options"],
+        "learner": config["learner"],
+        "parameters": config["parameters"],
+        "training_steps": config.get("result", {}).get("steps"),
+        "training_seconds": config.get("result", {}).get("seconds"),
+        "training": config["training"],
+        "trained_at": config["provenance"],
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Command, commit, machine and time of a result file."""
+    return {
+        "command": shlex.join(["genmeta", *sys.argv[1:]]),
+        "commit": git_commit(Path(__file__).parent),
+        "machine": machine(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _interval(interval: Any) -> dict[str, float]:
+    return {"mean": round(interval.mean, 3), "ci95": round(interval.half_width, 3)}

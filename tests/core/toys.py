@@ -1,0 +1,99 @@
+"""Toy data and tiny models that the law tests share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from genmeta.core.randomness import seeded
+from genmeta.core.types import Examples, Task
+from genmeta.data.classes import ImageClasses
+from genmeta.learners import Learner, LearnerConfig, build_learner
+from genmeta.methods import METHODS, MetaLearner, build_method
+
+Module = TypeVar("Module", bound=torch.nn.Module)
+
+#: Small stand-ins for the settings that make a method slow; an option a method lacks is left out.
+TINY: Mapping[str, Any] = {"inner_steps": 2, "context": 16, "hidden": 16}
+
+
+def make_classes(
+    n_classes: int = 12, n_images: int | list[int] = 7, size: int = 12, channels: int = 1, **changes: Any
+) -> ImageClasses:
+    """Classes of random images, no two alike; the first half trains, then a quarter each to validate and test."""
+    counts = [n_images] * n_classes if isinstance(n_images, int) else n_images
+    n_classes, total = len(counts), sum(counts)
+    images = np.random.default_rng(n_classes).integers(0, 256, (total, size, size, channels), dtype=np.uint8)
+    order = np.arange(n_classes)
+    cut = (n_classes // 2, n_classes // 2 + n_classes // 4)
+    splits = {"train": order[: cut[0]], "val": order[cut[0] : cut[1]], "test": order[cut[1] :]}
+    names = tuple(f"class{k:02}" for k in range(n_classes))
+    data = ImageClasses("toy", images, np.cumsum([0, *counts]), names, splits)
+    return dataclasses.replace(data, **changes)
+
+
+def make_learner(name: str = "conv4", seed: int = 0, **settings: Any) -> Learner:
+    """A learner of a few channels, in float32."""
+    config = LearnerConfig(name, **{"channels": 1, "size": 12, "width": 8, "groups": 2, **settings})
+    return build_learner(config, seeded(seed, "learner"))
+
+
+def tiny_options(method: str, **given: Any) -> dict[str, Any]:
+    """Those of :data:`TINY` and ``given`` that the method knows."""
+    known = {field.name for field in dataclasses.fields(METHODS[method].options)}
+    return {name: value for name, value in {**TINY, **given}.items() if name in known}
+
+
+def make_method(
+    name: str, learner: Learner | None = None, *, perturbed: float = 0.0, options: Mapping[str, Any] | None = None
+) -> MetaLearner:
+    """A tiny meta-learner. ``perturbed`` moves every tensor a little, for what starts at zero hides what lies below."""
+    meta_learner = build_method(name, learner or make_learner(), options=tiny_options(name, **(options or {})))
+    return perturb(meta_learner, perturbed)
+
+
+def perturb(module: Module, spread: float) -> Module:
+    """Adds normal noise to every parameter."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            noise = torch.randn(parameter.shape, generator=seeded("perturb", name), dtype=torch.float64)
+            parameter.add_(spread * noise.to(parameter))
+    return module
+
+
+def make_task(
+    n_tasks: int = 3, ways: int = 3, shots: int = 2, queries: int = 2, *, channels: int = 1, size: int = 12, seed: int = 0
+) -> Task:
+    """Tasks of noise around a random image per class, in float64."""
+    rng = seeded(seed, "task")
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=rng, dtype=torch.float64)
+
+    centres = noise(n_tasks, ways, 1, channels, size, size)
+
+    def examples(count: int) -> Examples:
+        images = (centres + 0.5 * noise(n_tasks, ways, count, channels, size, size)).flatten(1, 2)
+        targets = torch.arange(ways).repeat_interleave(count).expand(n_tasks, -1)
+        order = torch.rand(targets.shape, generator=rng).argsort(1)
+        return Examples(images.gather(1, order[..., None, None, None].expand_as(images)), targets.gather(1, order))
+
+    ids = torch.arange(n_tasks * ways).view(n_tasks, ways)
+    return Task(examples(shots), examples(queries), ways, ids)
+
+
+def normals(*shape: int, seed: int = 0, **how: Any) -> torch.Tensor:
+    """Standard normal numbers in float64."""
+    return torch.randn(shape, generator=seeded(seed, "normals", *shape), dtype=torch.float64, **how)
+
+
+
+def built(make: Callable[[], Module], seed: int = 0) -> Module:
+    """A torch module with seeded weights in float64; the global generator is given back as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make().double()
