@@ -10,12 +10,17 @@ __version__ = "0.1.0"
 # name -> module that defines it; loaded at first use, so that `import genmeta` costs nothing beyond this file
 _PUBLIC = {
     "ClassificationTasks": "genmeta.tasks",
+    "EvaluationConfig": "genmeta.core.settings",
     "GenmetaError": "genmeta.core.errors",
+    "TrainConfig": "genmeta.core.settings",
+    "build_learner": "genmeta.learners",
     "build_method": "genmeta.methods",
+    "compare": "genmeta.scenarios",
     "evaluate": "genmeta.engine",
     "list_methods": "genmeta.methods",
     "load": "genmeta.engine",
     "open_dataset": "genmeta.data",
+    "seeded": "genmeta.core.randomness",
     "train": "genmeta.engine",
 }
 
@@ -23,12 +28,17 @@ __all__ = sorted(_PUBLIC)
 
 if TYPE_CHECKING:
     from genmeta.core.errors import GenmetaError as GenmetaError
+    from genmeta.core.randomness import seeded as seeded
+    from genmeta.core.settings import EvaluationConfig as EvaluationConfig
+    from genmeta.core.settings import TrainConfig as TrainConfig
     from genmeta.data import open_dataset as open_dataset
     from genmeta.engine import evaluate as evaluate
     from genmeta.engine import load as load
     from genmeta.engine import train as train
+    from genmeta.learners import build_learner as build_learner
     from genmeta.methods import build_method as build_method
     from genmeta.methods import list_methods as list_methods
+    from genmeta.scenarios import compare as compare
     from genmeta.tasks import ClassificationTasks as ClassificationTasks
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 
 import tyro
@@ -17,12 +18,9 @@ _DESCRIPTION = "Train a generator of network weights over many small visual task
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the ``genmeta`` command."""
     try:
-        command = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="genmeta", description=_DESCRIPTION, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
-        )
-        # the work is imported only now, since it brings torch along
-        name = type(command).__name__.lower()
-        importlib.import_module(f"genmeta.cli.{name}").run(command)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            _run(arguments)
     except GenmetaError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -31,6 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    command = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS, prog="genmeta", description=_DESCRIPTION, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+    )
+    # the work is imported only now, since it brings torch along
+    importlib.import_module(f"genmeta.cli.{type(command).__name__.lower()}").run(command)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: object) -> None:
+    """A line on stderr; where in the code it arose is of no use to the user of a command."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,10 @@ class RunError(GenmetaError):
     """A run directory is in use, does not hold what is asked for, or cannot be written."""
 
 
+class DataWarning(UserWarning):
+    """Some of the data was left out, or looks wrong, and work goes on without it."""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     """Returns (not raises) the error for an unknown name, with the nearest known names."""
     choices = sorted(choices)

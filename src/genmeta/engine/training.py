@@ -7,6 +7,7 @@ import itertools
 import platform
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 import genmeta
-from genmeta.core.errors import RunError, UsageError
+from genmeta.core.errors import DataWarning, RunError, UsageError
 from genmeta.core.randomness import seeded
 from genmeta.core.settings import TrainConfig
 from genmeta.data import open_dataset
@@ -114,6 +115,7 @@ def _loop(
         which = step % len(sources)
         task = sources[which].sample(config.tasks_per_batch, rng=seeded(config.seed, "tasks", step))
         task = task._replace(class_ids=task.class_ids + offsets[which]).to(fabric.device)
+        objective.begin(step, config.steps)
         return objective.losses(meta_learner, task, seeded(config.seed, "noise", step))
 
     return run_loop(
@@ -140,12 +142,20 @@ def open_mixed(config: TrainConfig) -> list[ImageClasses]:
         data = open_dataset(
             spec, size=size, channels=channels, download=config.download, on_bad_image=config.on_bad_image
         )
+        warn_of_skipped(data)
         opened.append(data)
         channels, size = data.image_shape[0], data.image_shape[1]
     shapes = {d.image_shape for d in opened}
     if len(shapes) > 1:
         raise UsageError(f"The data sets of {config.data!r} have images of different shapes {shapes}; set --size.")
     return opened
+
+
+def warn_of_skipped(data: ImageClasses) -> None:
+    """Names the images that were left out, as :class:`~genmeta.core.errors.DataWarning`."""
+    if data.skipped:
+        shown = "; ".join(data.skipped[:5]) + ("; ..." if len(data.skipped) > 5 else "")
+        warnings.warn(f"{data.name!r}: left out {len(data.skipped)} files: {shown}", DataWarning, stacklevel=2)
 
 
 def _learner(config: TrainConfig, data: list[ImageClasses]) -> Learner:

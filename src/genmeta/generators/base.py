@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genmeta.core.types import Context, Start
+
+#: Written values ``[B P]`` -> the gradient of the support loss with respect to them, ``[B P]``, as plain numbers.
+Gradient = Callable[[Tensor], Tensor]
 
 
 class Written(NamedTuple):
@@ -73,3 +77,19 @@ class StartWriter(nn.Module, ABC):
             context: of the support set, repeated likewise; ``None`` without an encoder.
             rng: noise.
         """
+
+
+class GuidedGenerator(ParameterGenerator):
+    """A generator that looks at the gradient of the support loss while it draws.
+
+    The support loss couples the rows of a task, so here row ``b`` of the output may depend on the other rows of its
+    own task.
+    """
+
+    @abstractmethod
+    def guided(self, context: Float[Tensor, "B C"], rng: torch.Generator, gradient: Gradient) -> Written:
+        """As :meth:`forward`, with ``gradient`` to ask on the way."""
+
+    def forward(self, context: Float[Tensor, "B C"], rng: torch.Generator) -> Written:
+        """Draws without guidance: the gradient is taken to be zero."""
+        return self.guided(context, rng, torch.zeros_like)

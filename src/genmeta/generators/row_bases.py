@@ -40,10 +40,10 @@ class PrototypeRow(RowBase):
     """``w_k = 2 τ μ_k, b_k = −τ ‖μ_k‖²`` with ``μ_k`` the mean feature of class ``k``: squared distances to prototypes.
 
     Snell et al., "Prototypical networks for few-shot learning", 2017 (https://arxiv.org/abs/1703.05175). Deviation: a
-    learned temperature ``τ``.
+    learned temperature ``τ``, on features of unit length.
     """
 
-    def __init__(self, temperature: float = 1.0) -> None:
+    def __init__(self, temperature: float = 16.0) -> None:
         super().__init__()
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
 

@@ -112,7 +112,7 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def forward_pass(self, images: Float[Tensor, "T N C H W"], run: Pass) -> Float[Tensor, "T N D"]:
-        """Computes features, taking every weight from ``run``."""
+        """Computes raw features, taking every weight from ``run``."""
 
     def features(
         self,
@@ -120,7 +120,7 @@ class Learner(nn.Module, ABC):
         weights: Mapping[str, Tensor] | None = None,
         statistics: Statistics | None = None,
     ) -> tuple[Float[Tensor, "T N D"], Statistics]:
-        """Features of the images of a batch of tasks.
+        """Features of the images of a batch of tasks, each centred and of length 1.
 
         Args:
             images: ``[T N C H W]``.
@@ -140,7 +140,7 @@ class Learner(nn.Module, ABC):
                 f"Open the data with size={self.config.size} and channels={self.config.channels}."
             )
         run = Pass(self, weights or {}, images.shape[0], statistics)
-        return self.forward_pass(images, run), run.taken
+        return batching.unit(self.forward_pass(images, run)), run.taken
 
     def own_weights(self) -> dict[str, Tensor]:
         """The learner's own tensors by name."""

@@ -16,7 +16,15 @@ from genmeta.adapters import Adapter
 from genmeta.core import batching
 from genmeta.core.spec import ParamSpec
 from genmeta.core.types import ROWS, Context, Examples, Outcome, Start, Task, Tokens, Weights
-from genmeta.generators import ConstantGenerator, ConstantRow, ParameterGenerator, RowBase, StepSizes
+from genmeta.generators import (
+    ConstantGenerator,
+    ConstantRow,
+    Gradient,
+    GuidedGenerator,
+    ParameterGenerator,
+    RowBase,
+    StepSizes,
+)
 from genmeta.learners import Learner, Statistics
 from genmeta.vision import VisualTask
 
@@ -134,11 +142,37 @@ class MetaLearner(nn.Module):
         else:
             rows = self._base_rows(support, ways, samples, weights, memory)
         if self.row_generator is not None and context is not None and context.classes is not None:
-            written = self.row_generator(context.classes.flatten(0, 1), rng)
+            classes = context.classes.flatten(0, 1)
+            if isinstance(self.row_generator, GuidedGenerator):
+                features = batching.repeat(memory.features({}, None, graph=True)[0], samples)
+                targets = batching.repeat(support.targets, samples)
+                gradient = self.row_gradient(features, targets, rows)
+                written = self.row_generator.guided(classes, rng, gradient)
+            else:
+                written = self.row_generator(classes, rng)
             rows = rows + self.scales[-1] * written.values.unflatten(0, (-1, ways))
             cost = cost + written.cost.unflatten(0, (-1, ways)).mean(1)
         weights[ROWS] = rows
         return Start(weights, self.step_sizes(context, ways), cost)
+
+    def row_gradient(self, features: Tensor, targets: Tensor, base: Tensor) -> Gradient:
+        """The support loss's gradient as a function of what the row generator has written, times the number of classes.
+
+        Args:
+            features: ``[T N D]`` of the support images.
+            targets: of the support images.
+            base: ``[T K R]``, what the written rows correct.
+        """
+        features, base, scale, ways = features.detach(), base.detach(), self.scales[-1].detach(), base.shape[1]
+
+        def gradient(values: Tensor) -> Tensor:
+            with torch.enable_grad():
+                at = values.detach().requires_grad_()
+                rows = base + scale * at.unflatten(0, (-1, ways))
+                loss = self.vision.loss(self.vision.outputs(features, rows), targets).sum()
+                return ways * torch.autograd.grad(loss, at)[0]
+
+        return gradient
 
     def _context(self, support: Examples, ways: int, samples: int, memory: _Memory) -> Context | None:
         if self.encoder is None:

@@ -72,6 +72,9 @@ class Objective(nn.Module, ABC):
         """Parameters of this module that another optimiser moves (a critic's): name -> parameters and learning rate."""
         return {}
 
+    def begin(self, step: int, steps: int) -> None:
+        """Tells, before :meth:`losses`, which of how many meta-steps is next; for weights that change over training."""
+
     @abstractmethod
     def losses(self, meta_learner: MetaLearner, task: Task, rng: torch.Generator) -> Iterator[Loss]:
         """Losses whose gradients add up to that of one meta-step; back-propagate each before taking the next."""

@@ -17,6 +17,7 @@ from genmeta.data import open_dataset
 from genmeta.engine import Evaluation, Trained, evaluate, paired, train
 from genmeta.engine.run_directory import git_commit
 from genmeta.engine.runtime import machine
+from genmeta.engine.training import warn_of_skipped
 from genmeta.tasks import ClassificationTasks
 
 
@@ -30,6 +31,7 @@ def open_tasks(trained: Trained, config: EvaluationConfig) -> ClassificationTask
         download=config.download,
         on_bad_image=config.on_bad_image,
     )
+    warn_of_skipped(data)
     expected = (learner.channels, learner.size, learner.size)
     if data.image_shape != expected:
         raise UsageError(

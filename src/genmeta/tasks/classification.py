@@ -98,7 +98,7 @@ class ClassificationTasks(TaskDistribution):
             raise unknown("augmentation", augment, KINDS)
         if queries < 1:
             raise UsageError(f"--queries must be 1 or more, got {queries}.")
-        self.data, self.split, self.augment = data, split, augment
+        self.data, self.split, self.augment, self.min_images = data, split, augment, min_images
         self.ways, self.shots, self.queries = Range.parse(ways, "ways"), Range.parse(shots, "shots"), queries
         self.quarter_turns = quarter_turns or split in data.quarter_turns
         counts = data.counts()
@@ -131,6 +131,24 @@ class ClassificationTasks(TaskDistribution):
     def n_classes(self) -> int:
         """Number of different classes, quarter turns included."""
         return len(self.classes) * (4 if self.quarter_turns else 1)
+
+    @property
+    def fewest_images(self) -> int:
+        """Number of images of the class that has the fewest."""
+        return int(self.data.counts()[self.classes].min())
+
+    def with_queries(self, queries: int) -> ClassificationTasks:
+        """The same tasks with another number of query images."""
+        return ClassificationTasks(
+            self.data,
+            self.split,
+            ways=self.ways,
+            shots=self.shots,
+            queries=queries,
+            augment=self.augment,
+            quarter_turns=self.quarter_turns,
+            min_images=self.min_images,
+        )
 
     def sample(self, n_tasks: int, *, rng: torch.Generator) -> Task:
         """Draws ``n_tasks`` tasks; see :class:`TaskDistribution`."""

@@ -1,0 +1,204 @@
+"""The commands as a user meets them: what they print, what they leave behind, how they refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genmeta.cli.main import main
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve class folders of eight small images each, split by top-level folders."""
+    root = tmp_path_factory.mktemp("classes")
+    random = np.random.default_rng(0)
+    for split, names in {"train": "abcdef", "val": "ghi", "test": "jkl"}.items():
+        for name in names:
+            base = random.integers(0, 200, (12, 12))
+            (root / split / name).mkdir(parents=True)
+            for i in range(8):
+                pixels = (base + random.integers(0, 50, (12, 12))).astype(np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("GENMETA_CACHE", str(tmp_path_factory.getbasetemp() / "image-cache"))
+
+
+@pytest.fixture
+def spec(folder: Path) -> str:
+    return f"folder:{folder}?size=12&color=gray"
+
+
+def run(*arguments: object) -> None:
+    main([str(a) for a in arguments])
+
+
+SMALL = ("--ways", 3, "--shots", 1, "--queries", 2, "--steps", 4, "--tasks-per-batch", 2, "--width", 8, "--threads", 1)
+
+
+def train(spec: str, out: Path, *more: object, method: str = "hypernet") -> None:
+    run("train", method, "--data", spec, "--run", out, *SMALL, "--validate-every", 2, *more)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Runs a command that must be refused: exit code 2, one message, nothing on stdout."""
+    with pytest.raises(SystemExit) as exit_:
+        run(*arguments)
+    captured = capsys.readouterr()
+    assert exit_.value.code == 2
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_train_then_evaluate(spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(spec, tmp_path / "run", "--json")
+    trained = json.loads(capsys.readouterr().out)
+    assert trained["schema"] == "genmeta.training/1"
+    assert Path(trained["checkpoint"]).is_file()
+    assert trained["result"]["steps"] == 4
+    names = {p.name for p in (tmp_path / "run").iterdir()}
+    assert names == {"config.json", "model.safetensors", "last.ckpt", "metrics.jsonl", "tensorboard", ".lock"}
+    assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()] == [2, 4]
+
+    episodes = ("--data", spec, "--ways", 2, "--queries", 3, "--tasks", 4, "--adapt-steps", "0,2")
+    run("evaluate", tmp_path / "run", *episodes, "--json", "--out", tmp_path / "scores.json")
+    scores = json.loads(capsys.readouterr().out)
+    assert scores == json.loads((tmp_path / "scores.json").read_text())
+    assert set(scores["methods"]["hypernet"]["scores"]) == {"0", "2"}
+    assert 0 <= scores["methods"]["hypernet"]["scores"]["2"]["accuracy"] <= 100
+
+    run("evaluate", tmp_path / "run" / "model.safetensors", *episodes)
+    assert "hypernet" in capsys.readouterr().out
+
+
+def test_resume_of_a_finished_run_changes_nothing(spec: str, tmp_path: Path) -> None:
+    train(spec, tmp_path / "run")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    train(spec, tmp_path / "run", "--resume")
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_compare(spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--data", spec, "--out", tmp_path, *SMALL, "--tasks", 3, "--adapt-steps", "0,1")
+    run("compare", "protonet", "maml", "scratch", *flags, "--json", "--inner-lr", 0.05, "--set", "inner_rule=sgd")
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert result == json.loads((tmp_path / "results.json").read_text())
+    assert list(result["methods"]) == ["protonet", "maml", "scratch"]
+    assert result["reference"] == {"method": "scratch", "adapt_steps": 1}
+    assert result["methods"]["scratch"]["paired_difference"]["1"] == {"mean": 0.0, "ci95": 0.0}
+    for key in ("command", "commit", "machine", "date", "episodes"):
+        assert key in result
+    assert "<html" in (tmp_path / "report.html").read_text()
+    # a second time nothing is trained: the runs are reused, and a run directory can be named as a row of its own
+    stamp = (tmp_path / "maml" / "last.ckpt").stat().st_mtime_ns
+    run("compare", "maml", tmp_path / "protonet", *flags, "--inner-lr", 0.05)
+    assert (tmp_path / "maml" / "last.ckpt").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("what", ["methods", "datasets", "learners"])
+def test_list(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run("list", what, "--json")
+    rows = json.loads(capsys.readouterr().out)[what]
+    assert {"methods": "maml", "datasets": "glyphs", "learners": "conv4"}[what] in {row["name"] for row in rows}
+    run("list", what)
+    assert rows[0]["name"] in capsys.readouterr().out
+
+
+BAD: dict[str, tuple[Callable[[str], tuple[object, ...]], str]] = {
+    "unknown method": (lambda s: ("hypernt", "--data", s), "Did you mean 'hypernet'?"),
+    "unknown data": (lambda s: ("maml", "--data", "glyfs"), "Did you mean 'glyphs'?"),
+    "unknown learner": (lambda s: ("maml", "--data", s, "--learner", "conf4"), "Did you mean 'conv4'?"),
+    "unknown option": (lambda s: ("maml", "--data", s, "--set", "innner_lr=1"), "Did you mean 'inner_lr'"),
+    "option without value": (lambda s: ("maml", "--data", s, "--set", "inner_lr"), "--set takes NAME=VALUE"),
+    "option of another type": (lambda s: ("maml", "--data", s, "--set", "inner_lr=fast"), "is a float such as 0.1"),
+    "too many ways": (lambda s: ("maml", "--data", s, "--ways", 7), "7-way tasks need 7 classes"),
+    "too many shots": (lambda s: ("maml", "--data", s, "--ways", 3, "--shots", 5), "needs 10 images of each class"),
+    "no number": (lambda s: ("maml", "--data", s, "--ways", "many"), "--ways takes a number or a range"),
+    "backwards": (lambda s: ("maml", "--data", s, "--ways", "6-3"), "does not run backwards"),
+    "no steps": (lambda s: ("maml", "--data", s, "--steps", 0), "steps must be 1 or more, got 0"),
+    "no folder": (lambda s: ("maml", "--data", "folder:/does/not/exist"), "/does/not/exist"),
+    "no checkpoint": (lambda s: ("maml", "--data", s, "--ways", 3, "--queries", 2, "--init", "nowhere"), "'nowhere'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_and_leaves_nothing(
+    case: str, spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, message = BAD[case]
+    assert message in refused(capsys, "train", *arguments(spec), "--run", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    said = refused(capsys, "train", "maml", "--data", f"folder:{tmp_path / 'empty'}", "--run", tmp_path / "run")
+    assert str(tmp_path / "empty") in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("default::genmeta.core.errors.DataWarning")
+def test_corrupt_image_is_named_then_skipped(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "data")
+    (tmp_path / "data" / "train" / "a" / "0.png").write_bytes(b"not a picture")
+    spec = f"folder:{tmp_path / 'data'}?size=12&color=gray"
+    arguments = ("train", "protonet", "--data", spec, "--run", tmp_path / "run", *SMALL)
+    assert "0.png" in (said := refused(capsys, *arguments))
+    assert "--on-bad-image skip" in said
+    run(*arguments, "--on-bad-image", "skip")
+    said = capsys.readouterr().err
+    assert "warning: " in said
+    assert "left out 1 files: train/a/0.png" in said
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_run_directory_already_used(spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(spec, tmp_path / "run")
+    capsys.readouterr()
+    arguments = ("train", "hypernet", "--data", spec, "--run", tmp_path / "run", *SMALL)
+    assert "--resume" in refused(capsys, *arguments)
+    assert "was begun with" in refused(capsys, *arguments, "--resume", "--lr", 0.5)
+
+
+def test_truncated_and_foreign_checkpoints(spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(spec, tmp_path / "run")
+    capsys.readouterr()
+    whole = (tmp_path / "run" / "model.safetensors").read_bytes()
+    (tmp_path / "short.safetensors").write_bytes(whole[: len(whole) // 2])
+    said = refused(capsys, "evaluate", tmp_path / "short.safetensors", "--data", spec)
+    assert "truncated" in said
+    said = refused(
+        capsys, "train", "maml", "--data", spec, "--run", tmp_path / "other", "--init", tmp_path / "run",
+        "--ways", 3, "--queries", 2, "--width", 16,
+    )  # fmt: skip
+    assert "checkpoint for another learner" in said
+    assert not (tmp_path / "other").exists()
+
+
+def test_help_needs_no_torch() -> None:
+    script = (
+        "import sys\n"
+        "from genmeta.cli.main import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "compare" in done.stdout

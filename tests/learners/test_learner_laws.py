@@ -1,0 +1,138 @@
+"""What every learner promises: names and shapes of its weights, tasks kept apart, no leak between query images."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from toys import make_learner, make_task, normals
+
+from genmeta.core.errors import UsageError
+from genmeta.core.randomness import seeded
+from genmeta.learners import LEARNERS, SPACES, Learner, LearnerConfig, build_learner
+
+every_learner = pytest.mark.parametrize("name", LEARNERS.names())
+both_norms = pytest.mark.parametrize("norm", ["group", "batch"])
+CLOSE = {"rtol": 1e-9, "atol": 1e-9}
+
+
+def exact(name: str, **settings: object) -> Learner:
+    return make_learner(name, **settings).double()
+
+
+@every_learner
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [8, 17, 28])
+def test_features_have_the_promised_size(name: str, size: int, channels: int) -> None:
+    learner = exact(name, size=size, channels=channels)
+    images = normals(2, 3, channels, size, size)
+    features, statistics = learner.features(images)
+    assert features.shape == (2, 3, learner.feature_size)
+    assert statistics == {}
+    assert features.std() > 1e-3
+
+
+@every_learner
+@both_norms
+def test_support_statistics_are_those_of_each_task(name: str, norm: str) -> None:
+    learner, task = exact(name, norm=norm), make_task(n_tasks=2, channels=1)
+    support, taken = learner.features(task.support.images)
+    query, again = learner.features(task.query.images, None, taken)
+    assert (len(taken) > 0) == (norm == "batch")
+    assert all(again[layer][0] is taken[layer][0] for layer in taken)
+    for t in range(2):
+        alone, mine = learner.features(task.support.images[t : t + 1])
+        torch.testing.assert_close(alone[0], support[t], **CLOSE)
+        torch.testing.assert_close(learner.features(task.query.images[t : t + 1], None, mine)[0][0], query[t], **CLOSE)
+
+
+@every_learner
+@both_norms
+def test_one_query_image_does_not_see_another(name: str, norm: str) -> None:
+    learner, task = exact(name, norm=norm), make_task(n_tasks=2)
+    _, taken = learner.features(task.support.images)
+    together, _ = learner.features(task.query.images, None, taken)
+    alone, _ = learner.features(task.query.images[:, 1:2], None, taken)
+    torch.testing.assert_close(alone[:, 0], together[:, 1], **CLOSE)
+
+
+@every_learner
+@both_norms
+@pytest.mark.parametrize("space", SPACES)
+def test_written_weights_stand_in_for_the_learners_own(name: str, norm: str, space: str) -> None:
+    learner, task = exact(name, norm=norm), make_task(n_tasks=2)
+    shapes = dict(learner.written_shapes(space))
+    own = learner.own_weights()
+    assert {n: tuple(own[n].shape) for n in shapes} == shapes
+    same = {n: own[n].expand(2, *own[n].shape) for n in shapes}
+    images = task.support.images
+    torch.testing.assert_close(learner.features(images, same)[0], learner.features(images)[0], **CLOSE)
+    other = {n: w + 0.1 * normals(*w.shape) for n, w in same.items()}
+    moved, _ = learner.features(images, other)
+    for t in range(2):
+        alone, _ = learner.features(images[t : t + 1], {n: w[t : t + 1] for n, w in other.items()})
+        torch.testing.assert_close(alone[0], moved[t], **CLOSE)
+    before, _ = learner.features(images)
+    for tensor_name, written in other.items():
+        changed, _ = learner.features(images, {**same, tensor_name: written})
+        assert (changed - before).abs().max() > 1e-9, f"{tensor_name} is written, but not used"
+
+
+@every_learner
+def test_spaces_grow(name: str) -> None:
+    learner = exact(name)
+    rows, film, everything = (dict(learner.written_shapes(space)) for space in SPACES)
+    assert rows == {}
+    assert all(len(shape) == 1 for shape in film.values())
+    assert {n.rpartition(".")[2] for n in film} == {"scale", "shift"}
+    assert film.items() <= everything.items()
+    assert everything.keys() == dict(learner.named_parameters()).keys()
+
+
+@every_learner
+def test_the_same_rng_gives_the_same_weights(name: str) -> None:
+    first, second, other = (make_learner(name, seed=seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[n], second[n]) for n in first)
+    assert any(not torch.equal(first[n], other[n]) for n in first)
+
+
+@every_learner
+def test_features_start_neither_dead_nor_wild(name: str) -> None:
+    learner = build_learner(LearnerConfig(name, size=16), seeded(0))
+    features, _ = learner.features(torch.randn((1, 20, 1, 16, 16), generator=seeded(1)))
+    assert 0.05 < features.std() < 5
+    assert features.std(1).max() > 0.01, "images are not told apart"
+
+
+@every_learner
+def test_images_of_another_shape_are_refused(name: str) -> None:
+    learner = exact(name)
+    for shape in ((1, 2, 1, 12, 13), (1, 2, 3, 12, 12), (2, 1, 12, 12)):
+        with pytest.raises(UsageError, match=r"reads images of shape \[T N 1 12 12\], got .* size=12 and channels=1\."):
+            learner.features(normals(*shape))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"norm": "layer"}, r"Unknown norm 'layer'\. Known: batch, group\."),
+        ({"channels": 2}, r"images of 1 or 3 channels, got channels=2\."),
+        ({"size": 7}, r"Images of 7 pixels are too small: use size 8 or more\."),
+        ({"width": -1}, r"width must be 0 or more and groups 1 or more, got -1 and 8\."),
+        ({"groups": 0}, r"width must be 0 or more and groups 1 or more, got 0 and 0\."),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        LearnerConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_groups_divide_the_channels() -> None:
+    with pytest.raises(UsageError, match=r"9 channels do not divide into 2 groups; change width or groups\."):
+        make_learner("conv4", width=9)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"Unknown learner 'conv5'\. Did you mean 'conv4'\?"):
+        build_learner(LearnerConfig("conv5"), seeded(0))
+    with pytest.raises(UsageError, match=r"Unknown space to generate 'bias'\."):
+        exact("mlp").written_shapes("bias")
