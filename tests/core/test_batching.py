@@ -132,6 +132,22 @@ def test_class_logits(n_tasks: int) -> None:
     check_equal(batching.class_logits, plain, [normals(n_tasks, 3, 4), normals(n_tasks, 2, 5)])
 
 
+def test_unit_features_are_centred_and_of_length_one() -> None:
+    def plain(features: Tensor) -> Tensor:
+        each = []
+        for h in features.flatten(0, 1):
+            centred = h - h.mean()
+            each.append(centred / (centred @ centred + 1e-6).sqrt())
+        return torch.stack(each).view_as(features)
+
+    check_equal(batching.unit, plain, [normals(2, 3, 5)])
+    # an image without any features is the origin, with a finite derivative
+    nothing = torch.ones(1, 1, 4, requires_grad=True)
+    out = batching.unit(nothing)
+    assert (out == 0).all()
+    assert torch.autograd.grad(out.square().sum() + out.sum(), nothing)[0].isfinite().all()
+
+
 def test_class_means() -> None:
     numbers = torch.tensor([[0, 1, 1, 0], [2, 2, 1, 2]])
     membership = F.one_hot(numbers, 3).double()

@@ -18,7 +18,7 @@ from genmeta.methods import METHODS, MetaLearner, build_method
 Module = TypeVar("Module", bound=torch.nn.Module)
 
 #: Small stand-ins for the settings that make a method slow; an option a method lacks is left out.
-TINY: Mapping[str, Any] = {"inner_steps": 2, "context": 16, "hidden": 16}
+TINY: Mapping[str, Any] = {"inner_steps": 2, "context": 16, "hidden": 16, "bank_tasks": 16, "bank_labels": 4}
 
 
 def make_classes(

@@ -18,7 +18,7 @@ from genmeta.generators.base import ParameterGenerator
 from genmeta.generators.standardised import FittedGenerator, StandardisedGenerator
 
 #: Meta-steps that fitting takes where it takes more than a few.
-FITTING_STEPS = {"diffusion": 1200}
+FITTING_STEPS = {"autoregressive": 400, "diffusion": 1200}
 
 every_generator = pytest.mark.parametrize("name", GENERATORS)
 

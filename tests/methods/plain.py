@@ -1,20 +1,43 @@
 """The reference: learners, adaptation and objectives for one task at a time, with torch.nn.functional alone.
 
-Nothing here comes from :mod:`genmeta.core.batching`; what generators, encoders and row bases do to one task is taken
+No reference value comes from :mod:`genmeta.core.batching`; what generators, encoders and row bases do to one task is taken
 from the meta-learner's own modules, called with a batch of one.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from genmeta.adapters import GradientAdapter
+from genmeta.core import batching
+from genmeta.core.randomness import seeded
 from genmeta.core.types import ROWS, Context, Task, Tokens, Weights
+from genmeta.generators import GuidedGenerator
+from genmeta.learners import Learner, LearnerConfig
+from genmeta.learners.base import Conv, Norm, Pass
 from genmeta.methods import MetaLearner
 
 Statistics = dict[str, tuple[Tensor, Tensor]]
+
+
+class TwoBlocks(Learner):
+    """A learner that takes every road of the batching: grey images, strides, both norms."""
+
+    def __init__(self, norm: str) -> None:
+        super().__init__()
+        self.config = LearnerConfig("two-blocks", channels=1, size=12, width=8, norm=norm, groups=2)
+        self.first, self.first_norm = Conv(1, 6, seeded(1)), Norm(6, self.config)
+        self.second, self.second_norm = Conv(6, 8, seeded(2)), Norm(8, self.config)
+        self.feature_size = 8
+
+    def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
+        x = run.norm("first_norm", run.conv("first", batching.flat(images)))
+        x = run.norm("second_norm", run.conv("second", F.max_pool2d(F.relu(x), 2), stride=2))
+        return F.relu(x).mean((2, 3)).unflatten(0, (images.shape[0], -1))
 
 
 class PlainTask:
@@ -41,16 +64,14 @@ class PlainTask:
         return (x - mean) / (variance + 1e-5).sqrt() * scale[:, None, None] + shift[:, None, None]
 
     def features(self, images: Tensor, weights: Weights, given: Statistics | None = None) -> tuple[Tensor, Statistics]:
-        """Features ``[N D]`` of Conv4 and MLP under ``weights`` (absent ones: the learner's own)."""
+        """Features ``[N D]`` of :class:`TwoBlocks` under ``weights`` (absent ones: the learner's own)."""
         weights, taken = {**self.own, **weights}, Statistics()
-        conv4 = self.config.name == "conv4"
-        x = images if conv4 else images.flatten(1)[..., None, None]
-        for i in range(4 if conv4 else 2):
-            at = f"{'blocks' if conv4 else 'layers'}.{i}"
-            x = F.conv2d(x, weights[f"{at}.conv.weight"], padding=1 if conv4 else 0)
-            x = F.relu(self.norm(x, f"{at}.norm", weights, given or {}, taken))
-            x = F.max_pool2d(x, 2) if conv4 and x.shape[-1] > 1 else x
-        return x.flatten(1), taken
+        x = F.conv2d(images, weights["first.weight"], padding=1)
+        x = F.max_pool2d(F.relu(self.norm(x, "first_norm", weights, given or {}, taken)), 2)
+        x = F.conv2d(x, weights["second.weight"], padding=1, stride=2)
+        x = F.relu(self.norm(x, "second_norm", weights, given or {}, taken)).mean((2, 3))
+        x = x - x.mean(1, keepdim=True)
+        return x / (x.square().sum(1, keepdim=True) + 1e-6).sqrt(), taken
 
     def logits(self, images: Tensor, weights: Weights, given: Statistics | None = None) -> tuple[Tensor, Statistics]:
         features, taken = self.features(images, weights, given)
@@ -81,10 +102,25 @@ class PlainTask:
         if it.row_generator is not None:
             assert context is not None
             assert context.classes is not None
-            written = it.row_generator(context.classes[0], rng)
+            if isinstance(it.row_generator, GuidedGenerator):
+                written = it.row_generator.guided(context.classes[0], rng, self.slope(weights, rows))
+            else:
+                written = it.row_generator(context.classes[0], rng)
             rows, cost = rows + it.scales[-1] * written.values, cost + written.cost.mean()
         alpha = {name: self.alpha(context, name) for name in it.step_sizes.shapes}
         return {**weights, ROWS: rows}, alpha, cost
+
+    def slope(self, weights: Weights, rows: Tensor) -> Callable[[Tensor], Tensor]:
+        """The gradient of the support loss, times the number of classes, that a guided generator may ask for."""
+
+        def gradient(values: Tensor) -> Tensor:
+            with torch.enable_grad():
+                at = values.detach().requires_grad_()
+                written = {**weights, ROWS: rows.detach() + self.it.scales[-1].detach() * at}
+                loss = F.cross_entropy(self.logits(self.support, written)[0], self.targets)
+                return self.ways * torch.autograd.grad(loss, at)[0]
+
+        return gradient
 
     def alpha(self, context: Context | None, name: str) -> Tensor:
         """α of one tensor; that of the rows grows with the number of classes."""

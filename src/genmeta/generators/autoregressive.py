@@ -1,8 +1,8 @@
 """Autoregressive weights: a row is written chunk by chunk by a causal transformer with mixture-of-Gaussians outputs.
 
 Transformer: Vaswani et al., "Attention is all you need", 2017 (https://arxiv.org/abs/1706.03762). Mixture outputs:
-Bishop, "Mixture density networks", 1994. Weights as token sequences: Schürholt et al., "Towards scalable and versatile weight
-space learning" (SANE), 2024 (https://arxiv.org/abs/2406.09997). No published few-shot method is this one.
+Bishop, "Mixture density networks", 1994. Weights as token sequences: Schürholt et al., "Towards scalable and versatile
+weight space learning" (SANE), 2024 (https://arxiv.org/abs/2406.09997). No published few-shot method is this one.
 """
 
 from __future__ import annotations

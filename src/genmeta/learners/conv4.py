@@ -1,7 +1,7 @@
 """Conv4: four blocks of 3×3 convolution, norm, 2×2 max-pool, ReLU; the standard small network of few-shot learning.
 
 Vinyals et al., "Matching networks for one shot learning", 2016 (https://arxiv.org/abs/1606.04080). Deviations: group
-norm by default (per image, hence inductive by construction); pooling before the ReLU, which is the same function.
+norm by default (per image, hence inductive by construction); pooling before the ReLU, which is the same function; no ReLU after the last block.
 """
 
 from __future__ import annotations
@@ -34,5 +34,7 @@ class Conv4(Learner):
         for i in range(BLOCKS):
             x = run.norm(f"blocks.{i}.norm", run.conv(f"blocks.{i}.conv", x))
             # an image of 8 to 15 pixels has nothing left to pool in the last blocks
-            x = F.relu(F.max_pool2d(x, 2) if min(x.shape[-2:]) > 1 else x)
+            x = F.max_pool2d(x, 2) if min(x.shape[-2:]) > 1 else x
+            # features of either sign: positive ones all point the same way, which gradient steps on rows suffer from
+            x = F.relu(x) if i < BLOCKS - 1 else x
         return x.flatten(1).unflatten(0, (images.shape[0], -1))

@@ -9,7 +9,14 @@ import torch
 
 from genmeta.core.randomness import seeded
 from genmeta.learners import Learner
-from genmeta.methods import baselines, hypernetworks, metric, optimisation  # noqa: F401  (they register themselves)
+from genmeta.methods import (  # noqa: F401  (they register themselves)
+    adversarial,
+    baselines,
+    hypernetworks,
+    metric,
+    optimisation,
+    weight_models,
+)
 from genmeta.methods.base import METHODS, Method, make_options
 from genmeta.methods.meta_learner import MetaLearner, Parts
 from genmeta.methods.objectives import Objective

@@ -1,7 +1,7 @@
 """``maml-gan`` and ``meta-sgd-gan``: noise and support set to an initialisation, which a few gradient steps adapt.
 
-No paper defines a "MAML-GAN" over weights; the definition is this library's. With a bank of rows θ* that many labels ask
-for (:mod:`genmeta.methods.bank`), a generator ``θ₀ = G(S, z)`` and a critic ``D(θ; S)``:
+No paper defines a "MAML-GAN" over weights; the definition is this library's. With a bank of rows θ* that many labels
+ask for (:mod:`genmeta.methods.bank`), a generator ``θ₀ = G(S, z)`` and a critic ``D(θ; S)``:
 
 ``L_G = w_task E_z L_Q(U_k(G(S, z); S)) + λ_adv (−D(G(S, z); S)) + λ_match ‖G(S, 0) − θ*‖² / dim
 − λ_div log(‖G(S, z₁) − G(S, z₂)‖ / ‖z₁ − z₂‖)``.
@@ -28,7 +28,14 @@ from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
 from genmeta.generators import FixedStepSize, GeneratedStepSizes, ImplicitGenerator, StepSizes
 from genmeta.learners import Learner
-from genmeta.methods.bank_objective import BankObjective, BankOptions, BankRows, build_rows_only, make_encoder
+from genmeta.methods.bank_objective import (
+    BankObjective,
+    BankOptions,
+    BankRows,
+    build_rows_only,
+    centred,
+    make_encoder,
+)
 from genmeta.methods.base import METHODS, Method, adapted_names, written_spec
 from genmeta.methods.critic import Critic, critic_loss, generator_loss
 from genmeta.methods.meta_learner import MetaLearner
@@ -61,7 +68,7 @@ class GANOptions(BankOptions):
     match_weight: float = 0.1
     div_weight: float = 0.01
     critic_steps: int = 3
-    critic_lr: float = 2e-4
+    critic_lr: float = 1e-3
     gradient_penalty: float = 10.0
 
     def __post_init__(self) -> None:
@@ -106,17 +113,17 @@ class AdversarialObjective(BankObjective):
         tokens = self._tokens(meta_learner, rows.group)
         for _ in range(self.options.critic_steps):
             with torch.no_grad():
-                fake = generator.draw(rows.context, rng)
+                fake = centred(generator.draw(rows.context, rng), rows.group.ways)
             mix = torch.rand((len(fake), 1), generator=rng).to(fake)
             condition = self.critic.condition(tokens)
             value, logs = critic_loss(self.critic, rows.real, fake, condition, mix, self.options.gradient_penalty)
             yield Loss(value, logs, 1.0, player="critic", closes=True)
         adv, match = self.weights()
         z = [generator.latent(rows.context, rng) for _ in range(2)]
-        first, second = (generator.at(rows.context, each) for each in z)
+        first, second = (centred(generator.at(rows.context, each), rows.group.ways) for each in z)
         condition = self.critic.condition(tokens).detach()
         value = adv * generator_loss(self.critic, first, condition)
-        centre = generator.at(rows.context, torch.zeros_like(z[0]))
+        centre = centred(generator.at(rows.context, torch.zeros_like(z[0])), rows.group.ways)
         distance = (centre - rows.real).square().mean()
         value = value + match * distance - self.options.div_weight * mode_seeking(first, second, *z)
         yield Loss(value, {"match": distance.item(), **self.look(meta_learner, rows, rng)}, 1.0)
@@ -159,9 +166,9 @@ METHODS.register("maml-gan")(
         summary="Noise and support set to a start, with a critic that knows the rows many labels ask for.",
         generates="θ₀ (rows), random",
         adapts="rows",
-        paper="This library's definition (no paper of this name); nearest: Ratzlaff, Li, HyperGAN, 2019; conditional WGAN-GP",
+        paper="This library's definition (no paper of this name); nearest: HyperGAN, 2019; conditional WGAN-GP, 2017",
         url="https://arxiv.org/abs/1901.11058",
-        expected="level with hypernet on rows, with more diverse draws; adversarial-only is far below a prototype network",
+        expected="level with hypernet on rows, draws more diverse; adversarial-only is far below a prototype network",
         options=GANOptions,
         build=build_maml_gan,
         objective=_objective,

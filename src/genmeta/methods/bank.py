@@ -5,9 +5,9 @@ from the support images and further images of the same classes (:mod:`genmeta.me
 own tasks from the training classes and has no query images at all, so no ``θ*`` can have seen the query set of an
 episode.
 
-Only class rows are banked. With the body fixed, the best rows of a task are one point (a convex problem), found from one
-reference start, so they are a clean target. The best weights of a whole network are not: permuting hidden units gives
-as many equally good networks as one likes, and a generator fitted to a mixture of them learns their useless mean.
+Only class rows are banked. With the body fixed, the best rows of a task are one point (a convex problem), found from
+one reference start, so they are a clean target. The best weights of a whole network are not: permuting hidden units
+gives as many equally good networks as one likes, and a generator fitted to their mixture learns a useless mean.
 """
 
 from __future__ import annotations

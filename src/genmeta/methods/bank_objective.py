@@ -43,7 +43,7 @@ class BankOptions:
         query_loss: which steps' query loss trains, see :class:`~genmeta.methods.objectives.QueryLoss`.
         task_weight: of the query loss; 0 trains from the bank alone.
         conditional: no: generator and row base see nothing of the support set (an ablation).
-        train_body: train the learner's body too; by default it stays as it is, so start from a trained one (``--init``).
+        train_body: train the learner's body too; by default it stays as it is, so give it a trained one (``--init``).
         rebuild_every: meta-steps after which the bank is built anew where the body is trained.
         bank_tasks: tasks of the bank.
         bank_labels: labelled images of each class beside the support set, at most.
@@ -53,7 +53,7 @@ class BankOptions:
     context: int = 128
     hidden: int = 256
     inner_steps: int = 1
-    inner_lr: float = 0.01
+    inner_lr: float = 0.5
     first_order: bool = False
     query_loss: str = "both"
     task_weight: float = 1.0
@@ -163,10 +163,7 @@ class BankObjective(Objective):
 
     def _set_statistics(self, meta_learner: MetaLearner, bank: WeightBank) -> None:
         with torch.no_grad():
-            parts = []
-            for group in bank.groups:
-                parts.append(_corrections(meta_learner, _to(group, meta_learner)).flatten(0, 1))
-            corrections = torch.cat(parts)
+            corrections = torch.cat([_corrections(meta_learner, _to(group, meta_learner)) for group in bank.groups])
         std = corrections.std(0)
         # a feature that is the same in all images has rows without spread; leave it a little, not a zero to divide by
         floor = 1e-2 * std.square().mean().sqrt() + 1e-6
@@ -177,7 +174,7 @@ class BankObjective(Objective):
         group = _to(self.bank(meta_learner).draw(rng), meta_learner)
         context = meta_learner.encoder(self._tokens(meta_learner, group))  # type: ignore[misc]
         base = meta_learner.row_base(self._tokens(meta_learner, group)).detach()
-        real = _generator(meta_learner).standardise(_corrections(meta_learner, group).flatten(0, 1))
+        real = _generator(meta_learner).standardise(_corrections(meta_learner, group))
         gradient = meta_learner.row_gradient(group.features, group.targets, base)
         return BankRows(group, context.classes.flatten(0, 1), real.detach(), gradient)
 
@@ -187,14 +184,25 @@ class BankObjective(Objective):
 
     @abstractmethod
     def bank_losses(self, meta_learner: MetaLearner, rows: BankRows, rng: torch.Generator) -> Iterator[Loss]:
-        """What the bank teaches; other players' parts first."""
+        """What the bank teaches: other players' parts, then one part for the learner."""
 
     def losses(self, meta_learner: MetaLearner, task: Task, rng: torch.Generator) -> Iterator[Loss]:
-        rows = self.rows(meta_learner, rng)
-        yield from self.bank_losses(meta_learner, rows, rng)
+        taught: Loss | None = None
+        for part in self.bank_losses(meta_learner, self.rows(meta_learner, rng), rng):
+            if part.player == "learner":
+                taught = part
+            else:
+                yield part
         if self.options.task_weight:
             for part in self.query_loss.losses(meta_learner, task, rng):
-                yield part._replace(value=self.options.task_weight * part.value)
+                part = part._replace(value=self.options.task_weight * part.value)
+                if taught is not None:
+                    # with the first chunk of the meta-batch, so that the parts of a step still add up to one step
+                    part = part._replace(value=part.value + taught.value, logs={**taught.logs, **part.logs})
+                    taught = None
+                yield part
+        if taught is not None:
+            yield taught
 
     def look(self, meta_learner: MetaLearner, rows: BankRows, rng: torch.Generator) -> dict[str, float]:
         """Every so many steps, how diverse the generated rows are; see :func:`diversity`."""
@@ -202,8 +210,18 @@ class BankObjective(Objective):
             return {}
         generator = _generator(meta_learner)
         with torch.no_grad():
-            draws = torch.stack([draw(generator, rows, rng) for _ in range(2)])
+            draws = torch.stack([centred(draw(generator, rows, rng), rows.group.ways) for _ in range(2)])
         return diversity(draws.unflatten(1, (-1, rows.group.ways)))
+
+
+def centred(rows: Tensor, ways: int) -> Tensor:
+    """Rows ``[T*K P]`` less their mean over the classes of their task.
+
+    A vector added to all rows of a task changes no prediction: bank rows are centred, and what is compared with them
+    must be too, or a generator is pushed along a direction that no query loss holds it back from.
+    """
+    each = rows.unflatten(0, (-1, ways))
+    return (each - each.mean(1, keepdim=True)).flatten(0, 1)
 
 
 def draw(generator: StandardisedGenerator, rows: BankRows, rng: torch.Generator) -> Tensor:
@@ -236,9 +254,9 @@ def diversity(draws: Tensor) -> dict[str, float]:
 
 
 def _corrections(meta_learner: MetaLearner, group: BankGroup) -> Tensor:
-    """``θ* − base``, ``[T K R]``; a vector added to all rows changes no prediction, so both are centred first."""
+    """``θ* − base``, ``[T*K R]``, see :func:`centred`."""
     base = meta_learner.row_base(BankObjective._tokens(meta_learner, group))
-    return (group.rows - group.rows.mean(1, keepdim=True)) - (base - base.mean(1, keepdim=True))
+    return centred((group.rows - base).flatten(0, 1), group.ways)
 
 
 def _to(group: BankGroup, meta_learner: MetaLearner) -> BankGroup:

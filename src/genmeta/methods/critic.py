@@ -1,8 +1,8 @@
 """The critic of an adversarial game over class rows, and the three games it can play.
 
 ``wgan-gp``: Gulrajani et al., "Improved training of Wasserstein GANs", 2017 (https://arxiv.org/abs/1704.00028).
-``hinge``: Lim and Ye, "Geometric GAN", 2017 (https://arxiv.org/abs/1705.02894), with the spectral normalisation of Miyato
-et al., 2018 (https://arxiv.org/abs/1802.05957). ``minmax``: Goodfellow et al., 2014, non-saturating.
+``hinge``: Lim and Ye, "Geometric GAN", 2017 (https://arxiv.org/abs/1705.02894), with the spectral normalisation of
+Miyato et al., 2018 (https://arxiv.org/abs/1802.05957). ``minmax``: Goodfellow et al., 2014, non-saturating.
 Conditioned on the support set: Mirza and Osindero, 2014 (https://arxiv.org/abs/1411.1784).
 """
 
@@ -40,7 +40,11 @@ class Critic(nn.Module):
         super().__init__()
         if game not in GAMES:
             raise unknown("adversary", game, GAMES)
-        layers = [nn.Linear(context_size + length, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 1)]
+        layers: list[nn.Module] = [
+            nn.Linear(context_size + length, hidden),
+            nn.Linear(hidden, hidden),
+            nn.Linear(hidden, 1),
+        ]
         if game == "hinge":
             layers = [spectral_norm(layer) for layer in layers]
         self.game, self.encoder = game, encoder

@@ -1,7 +1,7 @@
 """``weight-vae``, ``autoregressive`` and ``diffusion``: generators fitted to a bank of rows, led by the query loss.
 
-``L = w_task E L_Q(U_k(G(S); S)) + w_bank E fit(θ*; S) / P``, with ``fit`` the negative evidence lower bound, the negative
-log-likelihood or the denoising error of the bank's rows (:mod:`genmeta.methods.bank`), per weight.
+``L = w_task E L_Q(U_k(G(S); S)) + w_bank E fit(θ*; S) / P``, with ``fit`` the negative evidence lower bound, the
+negative log-likelihood or the denoising error of the bank's rows (:mod:`genmeta.methods.bank`), per weight.
 
 Each class's row is generated from that class's context and its own noise, so any number of classes can be served and
 relabelling classes relabels the rows. The definitions are this library's; each generator's file names its papers.
