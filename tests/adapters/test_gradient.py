@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from toys import normals
 from torch import Tensor
+from toys import normals
 
 from genmeta.adapters import Adapter, GradientAdapter, NoAdapter
 from genmeta.core.errors import UsageError

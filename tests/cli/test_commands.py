@@ -124,7 +124,7 @@ BAD: dict[str, tuple[Callable[[str], tuple[object, ...]], str]] = {
     "unknown learner": (lambda s: ("maml", "--data", s, "--learner", "conf4"), "Did you mean 'conv4'?"),
     "unknown option": (lambda s: ("maml", "--data", s, "--set", "innner_lr=1"), "Did you mean 'inner_lr'"),
     "option without value": (lambda s: ("maml", "--data", s, "--set", "inner_lr"), "--set takes NAME=VALUE"),
-    "option of another type": (lambda s: ("maml", "--data", s, "--set", "inner_lr=fast"), "is a float such as 0.1"),
+    "option of another type": (lambda s: ("maml", "--data", s, "--set", "inner_lr=fast"), "takes a value of type float such as 0.1"),
     "too many ways": (lambda s: ("maml", "--data", s, "--ways", 7), "7-way tasks need 7 classes"),
     "too many shots": (lambda s: ("maml", "--data", s, "--ways", 3, "--shots", 5), "needs 10 images of each class"),
     "no number": (lambda s: ("maml", "--data", s, "--ways", "many"), "--ways takes a number or a range"),

@@ -73,9 +73,7 @@ def test_group_norm(n_tasks: int, per_task: bool, groups: int) -> None:
     inputs = [normals(n_tasks, 2, 6, 3, 4), normals(*lead, 6, seed=1), normals(*lead, 6, seed=2)]
 
     def plain(images: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        each = [
-            F.group_norm(images[t], groups, task_of(scale, t, 1), task_of(shift, t, 1)) for t in range(len(images))
-        ]
+        each = [F.group_norm(images[t], groups, task_of(scale, t, 1), task_of(shift, t, 1)) for t in range(len(images))]
         return torch.cat(each)
 
     check_equal(lambda x, a, b: batching.group_norm(flat(x), groups, a, b, n_tasks), plain, inputs)

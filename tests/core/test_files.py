@@ -13,6 +13,12 @@ from genmeta.core.errors import RunError
 from genmeta.core.files import atomic_path, write_json, write_text
 
 
+def write_half(target: Path, error: BaseException) -> None:
+    with atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
 def test_text_and_json(tmp_path: Path) -> None:
     write_text(tmp_path / "new" / "a.txt", "α\n")
     write_json(tmp_path / "b.json", {"θ": [1, 2]})
@@ -35,14 +41,13 @@ def test_a_writer_that_fails_leaves_what_was_there(tmp_path: Path, error: BaseEx
     target = tmp_path / "file"
     if there:
         target.write_text("before")
-    with pytest.raises(type(error)), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise error
+    with pytest.raises(type(error)):
+        write_half(target, error)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == ([("file", "before")] if there else [])
 
 
 @pytest.mark.parametrize(
-    ("code", "todo"),
+    "code,todo",
     [
         (errno.ENOSPC, "The disk is full: free some space, or choose another place."),
         (errno.EDQUOT, "The disk is full: free some space, or choose another place."),
@@ -69,9 +74,8 @@ def test_operating_system_errors_say_what_to_do(
 
 
 def test_a_full_disk_in_the_middle_of_writing(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="The disk is full"), atomic_path(tmp_path / "file") as temporary:
-        temporary.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(RunError, match="The disk is full"):
+        write_half(tmp_path / "file", OSError(errno.ENOSPC, "No space left on device"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -22,7 +22,9 @@ def test_names_come_in_the_order_of_registration() -> None:
 
 
 def test_an_unknown_name_gets_the_nearest_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"^Unknown colour 'gren'\. Did you mean 'green' or 'red'\? Known: blue, green, red\.$"):
+    with pytest.raises(
+        UsageError, match=r"^Unknown colour 'gren'\. Did you mean 'green' or 'red'\? Known: blue, green, red\.$"
+    ):
         colours()["gren"]
     with pytest.raises(UsageError, match=r"^Unknown colour 'xyz'\. Known: blue, green, red\.$"):
         colours()["xyz"]

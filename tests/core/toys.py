@@ -66,7 +66,14 @@ def perturb(module: Module, spread: float) -> Module:
 
 
 def make_task(
-    n_tasks: int = 3, ways: int = 3, shots: int = 2, queries: int = 2, *, channels: int = 1, size: int = 12, seed: int = 0
+    n_tasks: int = 3,
+    ways: int = 3,
+    shots: int = 2,
+    queries: int = 2,
+    *,
+    channels: int = 1,
+    size: int = 12,
+    seed: int = 0,
 ) -> Task:
     """Tasks of noise around a random image per class, in float64."""
     rng = seeded(seed, "task")
@@ -89,7 +96,6 @@ def make_task(
 def normals(*shape: int, seed: int = 0, **how: Any) -> torch.Tensor:
     """Standard normal numbers in float64."""
     return torch.randn(shape, generator=seeded(seed, "normals", *shape), dtype=torch.float64, **how)
-
 
 
 def built(make: Callable[[], Module], seed: int = 0) -> Module:

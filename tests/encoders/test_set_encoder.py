@@ -43,7 +43,9 @@ def test_classes_follow_their_order_and_the_task_ignores_it(reads_task: bool) ->
     want = encode(given)
     assert want.task.shape == (2, WIDTH)
     assert want.classes is not None
-    check_same(encode(given._replace(membership=given.membership[..., order])), Context(want.task, want.classes[:, order]))
+    check_same(
+        encode(given._replace(membership=given.membership[..., order])), Context(want.task, want.classes[:, order])
+    )
     assert (want.classes[:, 0] - want.classes[:, 1]).abs().max() > 1e-3
 
 

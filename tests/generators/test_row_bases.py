@@ -12,10 +12,15 @@ from toys import normals, perturb
 
 import genmeta.generators
 from genmeta.core.types import Tokens
-from genmeta.generators import ConstantRow, PrototypeRow, RidgeRow, RowBase
+from genmeta.generators import ConstantRow, MahalanobisRow, PrototypeRow, RidgeRow, RowBase
 
 D, WAYS = 4, 3
-BASES = {"constant": lambda: ConstantRow(D + 1), "prototype": PrototypeRow, "ridge": RidgeRow}
+BASES = {
+    "constant": lambda: ConstantRow(D + 1),
+    "prototype": PrototypeRow,
+    "ridge": RidgeRow,
+    "mahalanobis": lambda: MahalanobisRow(D),
+}
 every_base = pytest.mark.parametrize("name", BASES)
 
 
@@ -30,7 +35,9 @@ def evidence(n_tasks: int = 2, shots: int = 2) -> tuple[Tensor, Tensor]:
 
 def test_no_base_is_forgotten() -> None:
     public = {thing for thing in vars(genmeta.generators).values() if inspect.isclass(thing)}
-    assert {c for c in public if issubclass(c, RowBase) and c is not RowBase} == {type(make()) for make in BASES.values()}
+    assert {c for c in public if issubclass(c, RowBase) and c is not RowBase} == {
+        type(make()) for make in BASES.values()
+    }
 
 
 @every_base

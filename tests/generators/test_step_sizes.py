@@ -17,9 +17,9 @@ SPEC = ParamSpec((("kernel", (2, 3, 3, 3)), ("scale", (4,)), ("large", (PER_PARA
 NAMES = ("kernel", "scale", "large", ROWS)
 C, T = 6, 2
 KINDS: dict[str, Callable[[], StepSizes]] = {
-    "fixed": lambda: FixedStepSize(SPEC, NAMES, 0.1),
-    "learned": lambda: LearnedStepSizes(SPEC, NAMES, 0.1),
-    "generated": lambda: GeneratedStepSizes(SPEC, NAMES, 0.1, C, hidden=8),
+    "fixed": lambda: FixedStepSize(SPEC, NAMES, 0.1, 0.5),
+    "learned": lambda: LearnedStepSizes(SPEC, NAMES, 0.1, 0.5),
+    "generated": lambda: GeneratedStepSizes(SPEC, NAMES, 0.1, 0.5, C, hidden=8),
 }
 
 
@@ -33,7 +33,9 @@ def test_all_start_at_alpha_and_broadcast(kind: str) -> None:
     assert tuple(alphas) == NAMES
     for name, alpha in alphas.items():
         shape = (T, 3, SPEC.row_length) if name == ROWS else (T, *dict(SPEC.shared)[name])
-        torch.testing.assert_close(alpha.expand(shape).mean().item(), 0.3 if name == ROWS else 0.1, rtol=1e-6, atol=0)
+        torch.testing.assert_close(
+            alpha.expand(shape).mean().item(), 3 * 0.5 if name == ROWS else 0.1, rtol=1e-6, atol=0
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -47,8 +49,8 @@ def test_rows_step_further_with_more_classes(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_what_adapts_gets_a_step_size(kind: str) -> None:
     assert set(built(KINDS[kind]).shapes) == set(NAMES)
-    assert set(FixedStepSize(SPEC, (ROWS,), 0.1)(None, 3)) == {ROWS}
-    assert FixedStepSize(SPEC, (), 0.1)(None, 3) == {}
+    assert set(FixedStepSize(SPEC, (ROWS,), 0.1, 0.5)(None, 3)) == {ROWS}
+    assert FixedStepSize(SPEC, (), 0.1, 0.5)(None, 3) == {}
 
 
 @pytest.mark.parametrize("kind", ["learned", "generated"])
@@ -63,9 +65,9 @@ def test_every_parameter_gets_a_finite_gradient(kind: str) -> None:
 
 def test_generated_step_sizes_stay_between_zero_and_four_alpha() -> None:
     sizes = perturb(built(KINDS["generated"]), 20.0)
-    for alpha in sizes.alpha(context()).values():
+    for name, alpha in sizes.alpha(context()).items():
         assert alpha.min() >= 0
-        assert alpha.max() <= 0.4
+        assert alpha.max() <= 4 * (0.5 if name == ROWS else 0.1)
 
 
 def test_generated_step_sizes_read_the_task_and_each_class() -> None:

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from toys import built, perturb
 
 from genmeta.generators import (
+    AmortisedGaussian,
     AutoregressiveGenerator,
     ConstantGenerator,
     DiffusionGenerator,
+    FiLMGenerator,
     HyperNetwork,
     ImplicitGenerator,
+    NeuralProcessGenerator,
     ParameterGenerator,
     VariationalGenerator,
 )
@@ -33,6 +36,10 @@ GENERATORS: dict[str, Callable[[], ParameterGenerator]] = {
     "diffusion": lambda: built(
         lambda: DiffusionGenerator(CONTEXT, LENGTH, levels=20, steps=6, guidance=0.2, hidden=32, blocks=1)
     ),
+    "film": lambda: built(lambda: FiLMGenerator(CONTEXT, LENGTH, hidden=16)),
+    "neural process": lambda: built(lambda: NeuralProcessGenerator(CONTEXT, LENGTH, latent=3, hidden=16)),
+    "amortised gaussian": lambda: built(lambda: AmortisedGaussian(CONTEXT, LENGTH, hidden=16)),
+    "amortised gaussian in chunks": lambda: built(lambda: AmortisedGaussian(CONTEXT, MANY, hidden=8, chunk=512)),
 }
 
 #: Those whose last layer is zero at first, so that training starts at the base.

@@ -1,7 +1,7 @@
 """The reference: learners, adaptation and objectives for one task at a time, with torch.nn.functional alone.
 
-No reference value comes from :mod:`genmeta.core.batching`; what generators, encoders and row bases do to one task is taken
-from the meta-learner's own modules, called with a batch of one.
+No reference value comes from :mod:`genmeta.core.batching`; what generators, encoders and row bases do to one task is
+taken from the meta-learner's own modules, called with a batch of one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmeta.adapters import GradientAdapter
+from genmeta.adapters import GradientAdapter, NoAdapter
 from genmeta.core import batching
 from genmeta.core.randomness import seeded
 from genmeta.core.types import ROWS, Context, Task, Tokens, Weights
@@ -38,6 +38,11 @@ class TwoBlocks(Learner):
         x = run.norm("first_norm", run.conv("first", batching.flat(images)))
         x = run.norm("second_norm", run.conv("second", F.max_pool2d(F.relu(x), 2), stride=2))
         return F.relu(x).mean((2, 3)).unflatten(0, (images.shape[0], -1))
+
+
+def knows(it: MetaLearner) -> bool:
+    """Whether the reference can do what the meta-learner does: a start of the usual parts, and gradient steps."""
+    return type(it.adapter) in (GradientAdapter, NoAdapter) and it.writer is None and it.reader is None
 
 
 class PlainTask:
@@ -160,4 +165,3 @@ class PlainTask:
             _, statistics = self.logits(self.support, trajectory[step])
             losses.append(F.cross_entropy(self.logits(self.query, trajectory[step], statistics)[0], self.truth))
         return torch.stack(losses).mean() + kl_weight * cost
-

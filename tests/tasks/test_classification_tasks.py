@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toys import make_classes
 from torch import Tensor
+from toys import make_classes
 
 from genmeta.core.randomness import seeded
 from genmeta.core.types import Examples, Task
@@ -119,7 +119,9 @@ def test_quarter_turns_are_classes_of_their_own() -> None:
     tasks = ClassificationTasks(data, "train", ways=24, queries=1, quarter_turns=True)
     assert tasks.n_classes == 24
     task = tasks.sample(1, rng=seeded(0))
-    assert sorted((k, turn) for k, _, turn in who(data, task.support)[0]) == [(k, q) for k in range(6) for q in range(4)]
+    assert sorted((k, turn) for k, _, turn in who(data, task.support)[0]) == [
+        (k, q) for k in range(6) for q in range(4)
+    ]
     assert ClassificationTasks(data).n_classes == 6
 
 

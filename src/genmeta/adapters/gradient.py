@@ -45,7 +45,9 @@ class GradientAdapter(Adapter):
                     # a cut copy: the gradient is wanted as a number, the graph behind the start is not
                     at = {name: value.detach().requires_grad_() for name, value in at.items()}
                 else:
-                    at = {name: v if v.requires_grad else v.detach().requires_grad_() for name, v in at.items()}
+                    # a view of its own for each tensor: one that was computed from another (rows, from features under
+                    # written scales) must not lend it a second way to the loss
+                    at = {n: v.view_as(v) if v.requires_grad else v.detach().requires_grad_() for n, v in at.items()}
                 total = loss({**weights, **at}).sum()
                 gradients = torch.autograd.grad(total, list(at.values()), create_graph=second_order)
             moved = {}

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the ``genmeta`` command."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
             _run(arguments)
     except GenmetaError as error:
         print(f"error: {error}", file=sys.stderr)

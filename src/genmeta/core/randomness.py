@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,6 +14,17 @@ def seeded(*parts: int | str) -> torch.Generator:
     """A CPU generator whose stream depends on every part and on nothing else: ``seeded(seed, "episode", 17)``."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+@contextlib.contextmanager
+def lent_to_torch(rng: torch.Generator) -> Iterator[None]:
+    """Seeds torch's global generator from ``rng`` for the length of a block, then puts it back as it was.
+
+    For building torch's own layers, which draw their initial weights from the global generator.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(0, 2**62, (), generator=rng)))
+        yield
 
 
 def numpy_rng(rng: torch.Generator) -> np.random.Generator:

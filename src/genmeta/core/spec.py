@@ -43,11 +43,11 @@ class ParamSpec:
         if vector.ndim != 2 or vector.shape[1] != self.shared_length:
             raise UsageError(f"Expected vectors of shape [T {self.shared_length}], got {list(vector.shape)}.")
         pieces = vector.split([math.prod(shape) for _, shape in self.shared], dim=1) if self.shared else ()
-        return {name: piece.unflatten(1, shape) for (name, shape), piece in zip(self.shared, pieces, strict=True)}
+        return {name: piece.reshape(-1, *shape) for (name, shape), piece in zip(self.shared, pieces, strict=True)}
 
     def join(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "T P"]:
         """The inverse of :meth:`split`."""
         missing = [name for name, _ in self.shared if name not in tensors]
         if missing or not self.shared:
             raise UsageError(f"Nothing to join: {missing or 'this spec has no shared tensors'}.")
-        return torch.cat([tensors[name].flatten(1) for name, _ in self.shared], dim=1)
+        return torch.cat([tensors[name].reshape(len(tensors[name]), -1) for name, _ in self.shared], dim=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -29,6 +30,10 @@ class Examples(NamedTuple):
     def slice(self, start: int, stop: int) -> Examples:
         """The tasks ``start..stop-1``."""
         return Examples(self.images[start:stop], self.targets[start:stop])
+
+    def joined(self, other: Examples) -> Examples:
+        """These examples of each task, then those of ``other``."""
+        return Examples(torch.cat([self.images, other.images], 1), torch.cat([self.targets, other.targets], 1))
 
     def to(self, *args: object, **kwargs: object) -> Examples:
         """Moves images and targets; a dtype changes the images only."""

@@ -1,6 +1,8 @@
 """Encoders: from labelled support evidence to context vectors."""
 
+from genmeta.encoders.attentive import AttentiveEncoder, AttentiveReader
 from genmeta.encoders.blank import BlankEncoder
+from genmeta.encoders.relation import RelationEncoder
 from genmeta.encoders.set_encoder import SetEncoder
 
-__all__ = ["BlankEncoder", "SetEncoder"]
+__all__ = ["AttentiveEncoder", "AttentiveReader", "BlankEncoder", "RelationEncoder", "SetEncoder"]

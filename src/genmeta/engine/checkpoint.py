@@ -85,7 +85,7 @@ def load(path: str | Path) -> Trained:
     try:
         learner = build_learner(LearnerConfig(**header["learner"]), seeded(0))
         meta_learner = build_method(header["method"], learner, options=header["options"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{str(path)!r} describes a model that cannot be built: {error}") from error
     load_weights(meta_learner, path)
     return Trained(meta_learner.eval(), header)
@@ -167,5 +167,5 @@ def load_state(path: Path) -> dict[str, Any]:
         return dict(torch.load(path, weights_only=True, map_location="cpu"))
     except Exception as error:  # torch raises many kinds for damaged or hostile files
         raise CheckpointError(
-            f"{str(path)!r} is damaged or not a training state ({error}). Start a new run."
+            f"{str(path)!r} is damaged or not a training state ({type(error).__name__}). Start a new run."
         ) from error

@@ -149,7 +149,7 @@ def evaluate(
         for at in range(0, n_tasks, size):
             task = episodes(tasks, at, min(at + size, n_tasks), seed).to(device)
             rng = seeded(seed, "start", at)
-            outputs, _ = meta_learner.answers(task, steps[-1], rng, at=steps, samples=samples)
+            outputs, *_ = meta_learner.answers(task, steps[-1], rng, at=steps, samples=samples)
             for step, logits in outputs.items():
                 pooled = meta_learner.pooled(logits.double(), task.n_tasks)
                 probabilities[step].append(torch.log_softmax(pooled, -1).cpu())
@@ -185,7 +185,7 @@ def _time(
         for step in steps:
             began = time.perf_counter()
             with torch.no_grad():
-                answers, _ = meta_learner.answers(one, step, seeded(seed, "time", i), samples=samples)
+                answers, *_ = meta_learner.answers(one, step, seeded(seed, "time", i), samples=samples)
                 answers[step].sum().item()  # waits for the device
             if i:  # the first is a warm-up
                 took[step].append(time.perf_counter() - began)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import itertools
 import platform
 import shlex
@@ -16,9 +17,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-import genmeta
 from genmeta.core.errors import DataWarning, RunError, UsageError
-from genmeta.core.randomness import seeded
+from genmeta.core.randomness import lent_to_torch, seeded
 from genmeta.core.settings import TrainConfig
 from genmeta.data import open_dataset
 from genmeta.data.classes import ImageClasses
@@ -104,7 +104,8 @@ def _loop(
     if method.objective is None:
         raise TypeError(f"{method.name} has nothing to train")
     setting = Setting(sources, config.seed, run.path)
-    objective = method.objective(meta_learner, make_options(method, config.options), setting)
+    with lent_to_torch(seeded(config.seed, "objective")):
+        objective = method.objective(meta_learner, make_options(method, config.options), setting)
     offsets = [0, *itertools.accumulate(s.n_classes for s in sources)]
     trainee = _Trainee(meta_learner, objective)
     fabric = Fabric(accelerator=config.device, devices=1)
@@ -233,7 +234,12 @@ def _finish(
     chosen = max(scored, key=lambda pair: pair[0])[1] if scored else {}
     header = {**header, "options": {**config.options, **chosen}}
     trained = load(path)
-    save_model(path, trained.meta_learner, header)
+    if chosen:
+        # step sizes are part of the saved state, so the tuned ones must come from a newly built meta-learner
+        tuned = build_method(method.name, trained.meta_learner.learner, options=header["options"])
+        save_model(path, tuned, header)
+    else:
+        save_model(path, trained.meta_learner, header)
     return load(path)
 
 
@@ -247,7 +253,7 @@ def describe(config: TrainConfig, learner: Learner, meta_learner: MetaLearner) -
         "training": dataclasses.asdict(config),
         "parameters": sum(p.numel() for p in meta_learner.parameters()),
         "provenance": {
-            "genmeta": genmeta.__version__,
+            "genmeta": importlib.metadata.version("genmeta"),
             "torch": torch.__version__,
             "python": platform.python_version(),
             "commit": git_commit(Path(__file__).parent),

@@ -5,7 +5,9 @@ diffusion implicit models", 2021 (https://arxiv.org/abs/2010.02502); Ho and Sali
 guidance", 2022 (https://arxiv.org/abs/2207.12598). Over few-shot class rows, with the gradient as the denoiser's input:
 Zhang et al., "MetaDiff: meta-learning with conditional diffusion for few-shot learning", 2024
 (https://arxiv.org/abs/2307.16424). Deviations from MetaDiff: the context of each class is an input too (there the
-gradient alone), a residual perceptron instead of a U-Net, rows are standardised corrections of a base row, DDIM.
+gradient alone), a residual perceptron instead of a U-Net, rows are standardised corrections of a base row, DDIM, and
+the network predicts the velocity ``v`` (Salimans and Ho, "Progressive distillation", 2022,
+https://arxiv.org/abs/2202.00512), so that an untrained one already draws rows as widely spread as the bank's.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ _TIME = 32
 
 
 class DiffusionGenerator(FittedGenerator, GuidedGenerator):
-    """``u_0 ~ p(u | c)`` by denoising ``u_T ~ N(0, I)``; ``fit`` is ``‖ε − ε_φ(√ᾱ_t u + √(1−ᾱ_t) ε, t, c, ∇L_S)‖²``.
+    """``u_0 ~ p(u | c)`` by denoising ``u_T ~ N(0, I)``; fitted by the error of the noise it finds.
+
+    ``fit`` is ``‖ε − ε_φ(u_t, t, c, ∇L_S)‖² / ᾱ_t`` with ``u_t = √ᾱ_t u + √(1−ᾱ_t) ε``: the squared error of ``v``,
+    where ``ε_φ = √(1−ᾱ_t) u_t + √ᾱ_t v_φ``. The division lets the noisy levels count, where context is needed most.
 
     A draw asks for the gradient of the support loss at the rows of each step. In training the draw is differentiated
     through its last ``trained_steps`` steps only (Clark et al., "Directly fine-tuning diffusion models on
@@ -89,7 +94,7 @@ class DiffusionGenerator(FittedGenerator, GuidedGenerator):
         a = signal[level][:, None].to(standardised)
         noisy = a.sqrt() * standardised + (1 - a).sqrt() * noise
         predicted = self._noise(noisy, level, context, self._slope(noisy, gradient), kept)
-        return (predicted - noise).square().sum(-1)
+        return ((predicted - noise).square() / a).sum(-1)
 
     def draw(self, context: Tensor, rng: torch.Generator) -> Tensor:
         return self._draw(context, rng, torch.zeros_like)
@@ -140,7 +145,8 @@ class DiffusionGenerator(FittedGenerator, GuidedGenerator):
         for modulate, norm, block in zip(self.modulate, self.norms, self.blocks, strict=True):
             scale, shift = modulate(condition).chunk(2, -1)
             x = x + block(norm(x) * (1 + scale) + shift)
-        out: Tensor = self.read(x)
+        a = self.get_buffer("signal")[level][:, None].to(u)
+        out: Tensor = (1 - a).sqrt() * u + a.sqrt() * self.read(x)
         return out
 
 

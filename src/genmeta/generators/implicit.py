@@ -36,7 +36,8 @@ class ImplicitGenerator(StandardisedGenerator):
     ) -> None:
         super().__init__(context_size, length)
         self.noise, self.truncation = noise, truncation
-        self.network = perceptron(context_size + noise, hidden, length, last_scale=0.1)
+        # no last bias: that is the bank's mean, and for class rows a common vector that changes no prediction
+        self.network = perceptron(context_size + noise, hidden, length, last_scale=0.1, last_bias=False)
 
     def latent(self, context: Tensor, rng: torch.Generator) -> Float[Tensor, "B Z"]:
         """Noise for each row of ``context``: normal in training, truncated normal in evaluation."""

@@ -65,9 +65,12 @@ class FittedGenerator(StandardisedGenerator):
         """
 
 
-def perceptron(inputs: int, hidden: int, outputs: int, last_scale: float = 1.0) -> nn.Sequential:
-    """Two hidden layers; the last layer's initial weights times ``last_scale``, its initial bias zero."""
-    last = nn.Linear(hidden, outputs)
-    nn.init.zeros_(last.bias)
+def perceptron(
+    inputs: int, hidden: int, outputs: int, last_scale: float = 1.0, last_bias: bool = True
+) -> nn.Sequential:
+    """Two hidden layers; the last one's initial weights times ``last_scale``, its initial bias zero if it has one."""
+    last = nn.Linear(hidden, outputs, bias=last_bias)
+    if last_bias:
+        nn.init.zeros_(last.bias)
     last.weight.data.mul_(last_scale)
     return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), last)

@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from genmeta.core.spec import ParamSpec
 from genmeta.core.types import ROWS, Context, Weights
@@ -25,12 +25,16 @@ class StepSizes(nn.Module, ABC):
     Args:
         spec: the written weights.
         adapts: the names that adaptation may move, :data:`~genmeta.core.types.ROWS` among them or not.
+        alpha: step size of the shared tensors, or its initial value.
+        row_alpha: step size of the rows, or its initial value. Features have length 1, so rows bear, and need, longer
+            steps than kernels.
     """
 
-    def __init__(self, spec: ParamSpec, adapts: tuple[str, ...]) -> None:
+    def __init__(self, spec: ParamSpec, adapts: tuple[str, ...], alpha: float, row_alpha: float) -> None:
         super().__init__()
         shapes = {**dict(spec.shared), ROWS: (spec.row_length,)}
         self.shapes = {name: shapes[name] for name in adapts}
+        self.initial = {name: float(row_alpha if name == ROWS else alpha) for name in adapts}
 
     @abstractmethod
     def alpha(self, context: Context | None) -> Weights:
@@ -42,15 +46,14 @@ class StepSizes(nn.Module, ABC):
 
 
 class FixedStepSize(StepSizes):
-    """One number for all parameters: MAML's inner learning rate."""
+    """One number for the shared tensors and one for the rows: MAML's inner learning rates."""
 
-    def __init__(self, spec: ParamSpec, adapts: tuple[str, ...], alpha: float) -> None:
-        super().__init__(spec, adapts)
-        self.register_buffer("value", torch.tensor(float(alpha)))
+    def __init__(self, spec: ParamSpec, adapts: tuple[str, ...], alpha: float, row_alpha: float) -> None:
+        super().__init__(spec, adapts, alpha, row_alpha)
+        self.register_buffer("values", torch.tensor(list(self.initial.values())))
 
     def alpha(self, context: Context | None) -> Weights:
-        value: Tensor = self.get_buffer("value")
-        return {name: value for name in self.shapes}
+        return dict(zip(self.shapes, self.get_buffer("values"), strict=True))
 
 
 class LearnedStepSizes(StepSizes):
@@ -59,17 +62,19 @@ class LearnedStepSizes(StepSizes):
     Li et al., "Meta-SGD: learning to learn quickly for few-shot learning", 2017 (https://arxiv.org/abs/1707.09835).
     """
 
-    def __init__(self, spec: ParamSpec, adapts: tuple[str, ...], alpha: float) -> None:
-        super().__init__(spec, adapts)
+    def __init__(self, spec: ParamSpec, adapts: tuple[str, ...], alpha: float, row_alpha: float) -> None:
+        super().__init__(spec, adapts, alpha, row_alpha)
         # parameter names may not hold dots, so the tensors go by position
-        self.alphas = nn.ParameterList(torch.full(shape, float(alpha)) for shape in self.shapes.values())
+        self.alphas = nn.ParameterList(torch.full(s, self.initial[name]) for name, s in self.shapes.items())
 
     def alpha(self, context: Context | None) -> Weights:
         return dict(zip(self.shapes, self.alphas, strict=True))
 
 
 class GeneratedStepSizes(StepSizes):
-    """``α = α_max · sigmoid(ρ₀ + ρ(context))``, with ρ₀ learned per parameter and ρ generated from the support set.
+    """``α = α_max · sigmoid(ρ₀ + ρ(context))``, ``α_max`` four times the initial step size.
+
+    ρ₀ is learned per parameter, ρ generated from the support set.
 
     ρ is per parameter for rows and for tensors of up to :data:`PER_PARAMETER` weights, one number for a larger
     tensor. At the start of training ρ is zero, hence a Meta-SGD with constant step sizes. This library's definition
@@ -78,10 +83,15 @@ class GeneratedStepSizes(StepSizes):
     """
 
     def __init__(
-        self, spec: ParamSpec, adapts: tuple[str, ...], alpha: float, context_size: int, hidden: int = 128
+        self,
+        spec: ParamSpec,
+        adapts: tuple[str, ...],
+        alpha: float,
+        row_alpha: float,
+        context_size: int,
+        hidden: int = 128,
     ) -> None:
-        super().__init__(spec, adapts)
-        self.maximum = 4 * alpha
+        super().__init__(spec, adapts, alpha, row_alpha)
         self.bias = nn.ParameterList(torch.full(shape, -math.log(3.0)) for shape in self.shapes.values())
         self.hidden = nn.ModuleList()
         self.write = nn.ModuleList()
@@ -103,5 +113,5 @@ class GeneratedStepSizes(StepSizes):
             rho = write(hidden(source))
             if name != ROWS:
                 rho = rho.unflatten(1, shape) if rho.shape[1] == math.prod(shape) else rho.view(-1, *[1] * len(shape))
-            out[name] = self.maximum * torch.sigmoid(bias + rho)
+            out[name] = 4 * self.initial[name] * torch.sigmoid(bias + rho)
         return out

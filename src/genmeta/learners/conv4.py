@@ -1,7 +1,8 @@
 """Conv4: four blocks of 3×3 convolution, norm, 2×2 max-pool, ReLU; the standard small network of few-shot learning.
 
 Vinyals et al., "Matching networks for one shot learning", 2016 (https://arxiv.org/abs/1606.04080). Deviations: group
-norm by default (per image, hence inductive by construction); pooling before the ReLU, which is the same function; no ReLU after the last block.
+norm by default (per image, hence inductive by construction); pooling before the ReLU, which is the same function; no
+ReLU after the last block.
 """
 
 from __future__ import annotations

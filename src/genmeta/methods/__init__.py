@@ -7,14 +7,20 @@ from typing import Any
 
 import torch
 
-from genmeta.core.randomness import seeded
+from genmeta.core.randomness import lent_to_torch, seeded
 from genmeta.learners import Learner
 from genmeta.methods import (  # noqa: F401  (they register themselves)
+    abml,
     adversarial,
+    anpml,
     baselines,
+    bmaml,
+    cnaps,
     hypernetworks,
+    leo,
     metric,
     optimisation,
+    versa,
     weight_models,
 )
 from genmeta.methods.base import METHODS, Method, make_options
@@ -50,9 +56,7 @@ def build_method(
     """
     method = METHODS[name]
     rng = rng or seeded(0, "method", name)
-    with torch.random.fork_rng(devices=[]):
-        # torch's layers draw their initial weights from the global generator: lend it a seed, then give it back
-        torch.manual_seed(int(torch.randint(0, 2**62, (), generator=rng)))
+    with lent_to_torch(rng):
         return method.build(make_options(method, options or {}), learner, vision or Classification(), rng)
 
 

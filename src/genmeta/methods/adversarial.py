@@ -28,16 +28,11 @@ from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
 from genmeta.generators import FixedStepSize, GeneratedStepSizes, ImplicitGenerator, StepSizes
 from genmeta.learners import Learner
-from genmeta.methods.bank_objective import (
-    BankObjective,
-    BankOptions,
-    BankRows,
-    build_rows_only,
-    centred,
-    make_encoder,
-)
+from genmeta.methods.bank_objective import BankObjective, BankRows, evidence
+from genmeta.methods.bank_recipe import BankOptions, build_rows_only, make_encoder
 from genmeta.methods.base import METHODS, Method, adapted_names, written_spec
 from genmeta.methods.critic import Critic, critic_loss, generator_loss
+from genmeta.methods.diversity import centred
 from genmeta.methods.meta_learner import MetaLearner
 from genmeta.methods.objectives import Loss, PlayerConfig, Setting
 from genmeta.vision import VisualTask
@@ -110,7 +105,7 @@ class AdversarialObjective(BankObjective):
         generator = meta_learner.row_generator
         if not isinstance(generator, ImplicitGenerator):
             raise TypeError("the adversarial objective trains an implicit generator")
-        tokens = self._tokens(meta_learner, rows.group)
+        tokens = evidence(meta_learner, rows.group)
         for _ in range(self.options.critic_steps):
             with torch.no_grad():
                 fake = centred(generator.draw(rows.context, rng), rows.group.ways)
@@ -139,9 +134,9 @@ def mode_seeking(first: Tensor, second: Tensor, z_first: Tensor, z_second: Tenso
 def _build(options: GANOptions, learner: Learner, vision: VisualTask, generated_steps: bool) -> MetaLearner:
     spec = written_spec(learner, vision, "rows")
     adapts = adapted_names(spec)
-    step_sizes: StepSizes = FixedStepSize(spec, adapts, options.inner_lr)
+    step_sizes: StepSizes = FixedStepSize(spec, adapts, options.row_lr, options.row_lr)
     if generated_steps:
-        step_sizes = GeneratedStepSizes(spec, adapts, options.inner_lr, options.context)
+        step_sizes = GeneratedStepSizes(spec, adapts, options.row_lr, options.row_lr, options.context)
     rows = ImplicitGenerator(options.context, spec.row_length, options.noise, options.hidden, options.truncation)
     return build_rows_only(options, learner, vision, rows, step_sizes)
 
@@ -168,7 +163,7 @@ METHODS.register("maml-gan")(
         adapts="rows",
         paper="This library's definition (no paper of this name); nearest: HyperGAN, 2019; conditional WGAN-GP, 2017",
         url="https://arxiv.org/abs/1901.11058",
-        expected="level with hypernet on rows, draws more diverse; adversarial-only is far below a prototype network",
+        expected="near its row base on a fixed body, ensembles above it; adversarial-only far below",
         options=GANOptions,
         build=build_maml_gan,
         objective=_objective,

@@ -5,99 +5,22 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from genmeta.adapters import GradientAdapter
-from genmeta.core.errors import UsageError
-from genmeta.core.types import Task
-from genmeta.encoders import BlankEncoder, SetEncoder
-from genmeta.generators import Gradient, GuidedGenerator, StandardisedGenerator, StepSizes
+from genmeta.core.types import Task, Tokens
+from genmeta.generators import Gradient, GuidedGenerator, StandardisedGenerator
 from genmeta.learners import Learner
 from genmeta.methods.bank import BankConfig, BankGroup, WeightBank
-from genmeta.methods.base import written_spec
-from genmeta.methods.hypernetworks import make_row_base
-from genmeta.methods.meta_learner import MetaLearner, Parts
+from genmeta.methods.bank_recipe import BankOptions
+from genmeta.methods.diversity import centred, diversity
+from genmeta.methods.meta_learner import MetaLearner
 from genmeta.methods.objectives import Loss, Objective, QueryLoss, Setting
-from genmeta.vision import VisualTask
 
 #: Meta-steps between two looks at how diverse the generated rows are.
 LOOK_EVERY = 20
-
-
-@dataclass(frozen=True)
-class BankOptions:
-    """Settings that every method with a weight bank has.
-
-    Attributes:
-        row_base: what the generated rows correct: ``prototype``, ``ridge`` or ``constant``.
-        context: size of the encoder's context vectors.
-        hidden: width of the generator.
-        inner_steps: adaptation steps after generation in meta-training; they move the rows.
-        inner_lr: step size (its initial value where it is learned or generated).
-        first_order: drop second derivatives.
-        query_loss: which steps' query loss trains, see :class:`~genmeta.methods.objectives.QueryLoss`.
-        task_weight: of the query loss; 0 trains from the bank alone.
-        conditional: no: generator and row base see nothing of the support set (an ablation).
-        train_body: train the learner's body too; by default it stays as it is, so give it a trained one (``--init``).
-        rebuild_every: meta-steps after which the bank is built anew where the body is trained.
-        bank_tasks: tasks of the bank.
-        bank_labels: labelled images of each class beside the support set, at most.
-    """
-
-    row_base: str = "prototype"
-    context: int = 128
-    hidden: int = 256
-    inner_steps: int = 1
-    inner_lr: float = 0.5
-    first_order: bool = False
-    query_loss: str = "both"
-    task_weight: float = 1.0
-    conditional: bool = True
-    train_body: bool = False
-    rebuild_every: int = 500
-    bank_tasks: int = 256
-    bank_labels: int = 15
-
-    def __post_init__(self) -> None:
-        if self.rebuild_every < 1:
-            raise UsageError(f"rebuild_every must be 1 or more, got {self.rebuild_every}.")
-        if self.task_weight < 0:
-            raise UsageError(f"task_weight must be 0 or more, got {self.task_weight}.")
-
-
-def build_rows_only(
-    options: BankOptions, learner: Learner, vision: VisualTask, rows: StandardisedGenerator, step_sizes: StepSizes
-) -> MetaLearner:
-    """A meta-learner whose rows are written by ``rows``, in the units of a bank, on a body that stays as it is."""
-    spec = written_spec(learner, vision, "rows")
-    learner.requires_grad_(options.train_body)
-    conditional = options.conditional
-    meta_learner = MetaLearner(
-        Parts(
-            learner=learner,
-            vision=vision,
-            spec=spec,
-            row_base=make_row_base(options.row_base if conditional else "constant", spec.row_length),
-            step_sizes=step_sizes,
-            adapter=GradientAdapter(first_order=options.first_order),
-            inner_steps=options.inner_steps,
-            encoder=make_encoder(learner.feature_size, options.context, conditional),
-            rows=rows,
-        )
-    )
-    # the generator's own mean and spread hold the scale of the rows; a second, moving one would bend the bank's units
-    meta_learner.scales.requires_grad_(False).fill_(1.0)
-    return meta_learner
-
-
-def make_encoder(feature_size: int, width: int, conditional: bool) -> nn.Module:
-    """An encoder of class contexts, or one that sees nothing."""
-    return SetEncoder(feature_size, width, reads_task=False) if conditional else BlankEncoder(width)
 
 
 class BankRows(NamedTuple):
@@ -172,15 +95,11 @@ class BankObjective(Objective):
     def rows(self, meta_learner: MetaLearner, rng: torch.Generator) -> BankRows:
         """A group of the bank, its contexts (differentiable) and its rows in the generator's units (plain numbers)."""
         group = _to(self.bank(meta_learner).draw(rng), meta_learner)
-        context = meta_learner.encoder(self._tokens(meta_learner, group))  # type: ignore[misc]
-        base = meta_learner.row_base(self._tokens(meta_learner, group)).detach()
+        context = meta_learner.encoder(evidence(meta_learner, group))  # type: ignore[misc]
+        base = meta_learner.row_base(evidence(meta_learner, group)).detach()
         real = _generator(meta_learner).standardise(_corrections(meta_learner, group))
         gradient = meta_learner.row_gradient(group.features, group.targets, base)
         return BankRows(group, context.classes.flatten(0, 1), real.detach(), gradient)
-
-    @staticmethod
-    def _tokens(meta_learner: MetaLearner, group: BankGroup) -> Any:
-        return meta_learner.vision.tokens(group.features, group.targets, group.ways)
 
     @abstractmethod
     def bank_losses(self, meta_learner: MetaLearner, rows: BankRows, rng: torch.Generator) -> Iterator[Loss]:
@@ -214,14 +133,9 @@ class BankObjective(Objective):
         return diversity(draws.unflatten(1, (-1, rows.group.ways)))
 
 
-def centred(rows: Tensor, ways: int) -> Tensor:
-    """Rows ``[T*K P]`` less their mean over the classes of their task.
-
-    A vector added to all rows of a task changes no prediction: bank rows are centred, and what is compared with them
-    must be too, or a generator is pushed along a direction that no query loss holds it back from.
-    """
-    each = rows.unflatten(0, (-1, ways))
-    return (each - each.mean(1, keepdim=True)).flatten(0, 1)
+def evidence(meta_learner: MetaLearner, group: BankGroup) -> Tokens:
+    """The support sets of a group, as encoders read them."""
+    return meta_learner.vision.tokens(group.features, group.targets, group.ways)
 
 
 def draw(generator: StandardisedGenerator, rows: BankRows, rng: torch.Generator) -> Tensor:
@@ -231,31 +145,9 @@ def draw(generator: StandardisedGenerator, rows: BankRows, rng: torch.Generator)
     return generator.draw(rows.context, rng)
 
 
-def diversity(draws: Tensor) -> dict[str, float]:
-    """How much generated rows differ within a task, from draw to draw, and between tasks.
-
-    Args:
-        draws: ``[S T K P]`` standardised rows, ``S`` draws of each class.
-
-    Returns:
-        ``within``: share of the rows' variance that is noise, 0 where the generator ignores it (mode collapse).
-        ``between``: share of the variance that is between classes, 0 where the generator ignores the support set.
-        ``cosine_within`` and ``cosine_between``: mean cosine between two draws for one task, and between the draws for
-        two tasks; near 1 says collapse, as above.
-    """
-    total = draws.flatten(0, 2).var(0, correction=0).sum() + 1e-12
-    within = draws.var(0, correction=1).sum(-1).mean()
-    flat = draws.flatten(2)  # a whole task's rows
-    same = F.cosine_similarity(flat[0], flat[1], dim=-1).mean()
-    other = F.cosine_similarity(flat[0], flat[0].roll(1, 0), dim=-1).mean()
-    between = draws.mean(0).flatten(0, 1).var(0, correction=0).sum()
-    numbers = {"within": within / total, "between": between / total, "cosine_within": same, "cosine_between": other}
-    return {f"diversity_{name}": value.item() for name, value in numbers.items()}
-
-
 def _corrections(meta_learner: MetaLearner, group: BankGroup) -> Tensor:
     """``θ* − base``, ``[T*K R]``, see :func:`centred`."""
-    base = meta_learner.row_base(BankObjective._tokens(meta_learner, group))
+    base = meta_learner.row_base(evidence(meta_learner, group))
     return centred((group.rows - base).flatten(0, 1), group.ways)
 
 

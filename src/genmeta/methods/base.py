@@ -96,12 +96,14 @@ def _read(method: str, name: str, value: Any, default: Any) -> Any:
     elif kind is not bool:
         try:
             read = kind(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             read = None
         # 5.7 steps are not 5 steps
         if read is not None and (kind is not int or float(read) == float(value)):
             return read
-    raise UsageError(f"Option {name!r} of {method!r} is a {kind.__name__} such as {default!r}, got {value!r}.")
+    raise UsageError(
+        f"Option {name!r} of {method!r} takes a value of type {kind.__name__} such as {default!r}, got {value!r}."
+    )
 
 
 def written_spec(learner: Learner, vision: VisualTask, space: str) -> ParamSpec:

@@ -50,7 +50,7 @@ def build(options: TrainingOptions, learner: Learner, vision: VisualTask, rng: t
             vision=vision,
             spec=spec,
             row_base=row_base,
-            step_sizes=FixedStepSize(spec, adapted_names(spec), options.inner_lr),
+            step_sizes=FixedStepSize(spec, adapted_names(spec), options.inner_lr, options.inner_lr),
             adapter=GradientAdapter(first_order=True, rule=options.inner_rule),
             inner_steps=options.inner_steps,
         )

@@ -2,7 +2,8 @@
 
 ``wgan-gp``: Gulrajani et al., "Improved training of Wasserstein GANs", 2017 (https://arxiv.org/abs/1704.00028).
 ``hinge``: Lim and Ye, "Geometric GAN", 2017 (https://arxiv.org/abs/1705.02894), with the spectral normalisation of
-Miyato et al., 2018 (https://arxiv.org/abs/1802.05957). ``minmax``: Goodfellow et al., 2014, non-saturating.
+Miyato et al., 2018 (https://arxiv.org/abs/1802.05957). ``minmax``: Goodfellow et al., 2014, non-saturating; it
+loses modes easily.
 Conditioned on the support set: Mirza and Osindero, 2014 (https://arxiv.org/abs/1411.1784).
 """
 

@@ -56,7 +56,9 @@ class HyperNetOptions:
         chunk: weights per chunk where there are many.
         penalty: cost of a written weight, see :class:`~genmeta.generators.HyperNetwork`.
         inner_steps: adaptation steps after generation in meta-training.
-        inner_lr: initial step size; learned per parameter (``hypernet``) or generated (``meta-sgd-hn``).
+        inner_lr: initial step size of everything but the rows; learned per parameter (``hypernet``) or generated
+            (``meta-sgd-hn``).
+        row_lr: initial step size of the rows, likewise.
         first_order: drop second derivatives.
         query_loss: which steps' query loss trains.
     """
@@ -68,7 +70,8 @@ class HyperNetOptions:
     chunk: int = 1024
     penalty: float = 1e-4
     inner_steps: int = 1
-    inner_lr: float = 0.01
+    inner_lr: float = 0.1
+    row_lr: float = 1.0
     first_order: bool = False
     query_loss: str = "both"
 
@@ -78,9 +81,9 @@ def _build(options: HyperNetOptions, learner: Learner, vision: VisualTask, gener
     adapts = adapted_names(spec)
     step_sizes: StepSizes
     if generated_steps:
-        step_sizes = GeneratedStepSizes(spec, adapts, options.inner_lr, options.context)
+        step_sizes = GeneratedStepSizes(spec, adapts, options.inner_lr, options.row_lr, options.context)
     else:
-        step_sizes = LearnedStepSizes(spec, adapts, options.inner_lr)
+        step_sizes = LearnedStepSizes(spec, adapts, options.inner_lr, options.row_lr)
 
     def generator(length: int) -> HyperNetwork:
         return HyperNetwork(options.context, length, options.hidden, options.chunk, options.penalty)

@@ -22,7 +22,9 @@ from genmeta.generators import (
     Gradient,
     GuidedGenerator,
     ParameterGenerator,
+    PosteriorGenerator,
     RowBase,
+    StartWriter,
     StepSizes,
 )
 from genmeta.learners import Learner, Statistics
@@ -48,6 +50,9 @@ class Parts:
         encoder: support evidence to context; ``None`` where nothing reads a context.
         shared: generator of the shared tensors.
         rows: generator of the class rows.
+        writer: rewrites the whole start, for families that are more than independent draws of each tensor.
+        reader: adds to the query outputs what it reads in the support evidence directly,
+            ``(query features [T N D], tokens) -> [T N K]``; each query image on its own.
     """
 
     learner: Learner
@@ -61,6 +66,8 @@ class Parts:
     encoder: nn.Module | None = None
     shared: ParameterGenerator | None = None
     rows: ParameterGenerator | None = None
+    writer: StartWriter | None = None
+    reader: nn.Module | None = None
 
 
 class _Memory:
@@ -97,6 +104,7 @@ class MetaLearner(nn.Module):
         self.adapter, self.inner_steps, self.samples = parts.adapter, parts.inner_steps, parts.samples
         self.encoder = parts.encoder
         self.shared_generator, self.row_generator = parts.shared, parts.rows
+        self.writer, self.reader = parts.writer, parts.reader
         self._names = tuple(name for name, _ in self.spec.shared)
         # θ = base + scale · written, with a learned scale for each tensor, small at first
         self.scales = nn.Parameter(torch.full((len(self._names) + 1,), 0.1))
@@ -113,6 +121,7 @@ class MetaLearner(nn.Module):
     def chunks(self, task: Task) -> list[Task]:
         """The batch cut into pieces that are computed (and back-propagated) one after the other."""
         images = task.support.images.shape[1] + task.query.images.shape[1]
+        images *= self.samples if self._names else 1
         size = self.tasks_per_chunk or max(1, IMAGES_PER_CHUNK // images)
         return [task.slice(at, at + size) for at in range(0, task.n_tasks, size)]
 
@@ -131,7 +140,15 @@ class MetaLearner(nn.Module):
         samples = samples or self.samples
         return self._start(support, ways, rng, samples, _Memory(self.learner, support.images, self._names))
 
-    def _start(self, support: Examples, ways: int, rng: torch.Generator, samples: int, memory: _Memory) -> Start:
+    def _start(
+        self,
+        support: Examples,
+        ways: int,
+        rng: torch.Generator,
+        samples: int,
+        memory: _Memory,
+        evidence: Examples | None = None,
+    ) -> Start:
         n_tasks = support.images.shape[0]
         context = self._context(support, ways, samples, memory)
         cost = support.images.new_zeros(n_tasks * samples)
@@ -148,12 +165,16 @@ class MetaLearner(nn.Module):
                 targets = batching.repeat(support.targets, samples)
                 gradient = self.row_gradient(features, targets, rows)
                 written = self.row_generator.guided(classes, rng, gradient)
+            elif isinstance(self.row_generator, PosteriorGenerator) and evidence is not None:
+                known = self._context(evidence, ways, samples, _Memory(self.learner, evidence.images, self._names))
+                written = self.row_generator.match(classes, known.classes.flatten(0, 1), rng)  # type: ignore[union-attr]
             else:
                 written = self.row_generator(classes, rng)
             rows = rows + self.scales[-1] * written.values.unflatten(0, (-1, ways))
             cost = cost + written.cost.unflatten(0, (-1, ways)).mean(1)
         weights[ROWS] = rows
-        return Start(weights, self.step_sizes(context, ways), cost)
+        start = Start(weights, self.step_sizes(context, ways), cost, samples)
+        return start if self.writer is None else self.writer(start, context, rng)
 
     def row_gradient(self, features: Tensor, targets: Tensor, base: Tensor) -> Gradient:
         """The support loss's gradient as a function of what the row generator has written, times the number of classes.
@@ -222,7 +243,8 @@ class MetaLearner(nn.Module):
         at: tuple[int, ...] | None = None,
         samples: int | None = None,
         differentiable: bool = False,
-    ) -> tuple[dict[int, Tensor], Start]:
+        evidence: Examples | None = None,
+    ) -> tuple[dict[int, Tensor], Start, list[Weights]]:
         """Query outputs after the given numbers of adaptation steps.
 
         Args:
@@ -232,33 +254,45 @@ class MetaLearner(nn.Module):
             at: after which steps to answer; by default after the last.
             samples: draws ``S`` of the start for each task; by default the method's own number.
             differentiable: keep the graph for meta-training.
+            evidence: in meta-training, the support and query examples that a latent is drawn given, where the
+                generator matches a posterior; adaptation sees the support set alone in any case.
 
         Returns:
-            Step -> outputs ``[T*S N K]``, and the start. :meth:`pooled` makes one prediction of the ``S``.
+            Step -> outputs ``[T*S N K]``; the start, its cost with what adapting a latent cost; and the trajectory
+            ``θ₀ … θ_steps``. :meth:`pooled` makes one prediction of the ``S``.
         """
         samples = samples or self.samples
         support, query, ways = task.support, task.query, task.ways
         support_memory = _Memory(self.learner, support.images, self._names)
-        start = self._start(support, ways, rng, samples, support_memory)
-        if samples > 1:
-            support, query = _repeat(support, samples), _repeat(query, samples)
+        start = self._start(support, ways, rng, samples, support_memory, evidence)
+        targets, share = batching.repeat(support.targets, samples), samples
+        if samples > 1 and self._names:
+            # the draws have features of their own; otherwise they share those of their task
+            support, query, share = _repeat(support, samples), _repeat(query, samples), 1
             support_memory = _Memory(self.learner, support.images, self._names)
         query_memory = _Memory(self.learner, query.images, self._names)
 
+        def support_features(weights: Weights) -> Tensor:
+            return batching.repeat(support_memory.features(weights, None, graph=differentiable)[0], share)
+
         def support_loss(weights: Weights) -> Tensor:
-            features, _ = support_memory.features(weights, None, graph=differentiable)
-            return self.vision.loss(self.vision.outputs(features, weights[ROWS]), support.targets)
+            return self.vision.loss(self.vision.outputs(support_features(weights), weights[ROWS]), targets)
 
         trajectory = self.adapter.adapt(start, support_loss, steps, differentiable=differentiable)
+        if start.latent is not None:
+            start = start._replace(cost=start.cost + start.latent.cost(trajectory[-1]))
         outputs = {}
         for step in at if at is not None else (steps,):
             weights = trajectory[step]
             statistics: Statistics | None = None
             if self.learner.config.norm == "batch":
                 statistics = support_memory.features(weights, None, graph=differentiable)[1]
-            features, _ = query_memory.features(weights, statistics, graph=differentiable)
+            features = batching.repeat(query_memory.features(weights, statistics, graph=differentiable)[0], share)
             outputs[step] = self.vision.outputs(features, weights[ROWS])
-        return outputs, start
+            if self.reader is not None:
+                tokens = self.vision.tokens(support_features(weights), targets, ways)
+                outputs[step] = outputs[step] + self.reader(features, tokens)
+        return outputs, start, trajectory
 
     @staticmethod
     def pooled(outputs: Tensor, n_tasks: int) -> Tensor:
@@ -271,11 +305,16 @@ class MetaLearner(nn.Module):
         each = torch.log_softmax(outputs, -1).unflatten(0, (n_tasks, -1))
         return torch.logsumexp(each, 1) - math.log(each.shape[1])
 
+    @staticmethod
+    def pooled_cost(start: Start) -> Tensor:
+        """Mean cost of the draws of each task, ``[T*S] -> [T]``."""
+        return start.cost if start.samples == 1 else start.cost.unflatten(0, (-1, start.samples)).mean(1)
+
     def forward(self, task: Task, rng: torch.Generator) -> Outcome:
         """Adapts with the default number of steps and scores the queries, ready to be differentiated."""
-        outputs, start = self.answers(task, self.inner_steps, rng, differentiable=torch.is_grad_enabled())
+        outputs, start, _ = self.answers(task, self.inner_steps, rng, differentiable=torch.is_grad_enabled())
         last = self.pooled(outputs[self.inner_steps], task.n_tasks)
-        return Outcome(last, self.vision.loss(last, task.query.targets), start.cost)
+        return Outcome(last, self.vision.loss(last, task.query.targets), self.pooled_cost(start))
 
 
 def _repeat(examples: Examples, times: int) -> Examples:

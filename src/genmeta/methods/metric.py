@@ -28,7 +28,7 @@ def _build(learner: Learner, vision: VisualTask, row_base: RowBase) -> MetaLearn
             vision=vision,
             spec=spec,
             row_base=row_base,
-            step_sizes=FixedStepSize(spec, (), 0.0),
+            step_sizes=FixedStepSize(spec, (), 0.0, 0.0),
             adapter=NoAdapter(),
             inner_steps=0,
         )

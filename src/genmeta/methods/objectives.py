@@ -102,12 +102,13 @@ class QueryLoss(Objective):
         steps = meta_learner.inner_steps
         at = {"last": (steps,), "both": tuple(sorted({0, steps})), "all": tuple(range(steps + 1))}[self.on]
         for chunk in meta_learner.chunks(task):
-            outputs, start = meta_learner.answers(chunk, steps, rng, at=at, differentiable=True)
+            outputs, start, _ = meta_learner.answers(chunk, steps, rng, at=at, differentiable=True)
             targets = chunk.query.targets
             pooled = {step: meta_learner.pooled(values, chunk.n_tasks) for step, values in outputs.items()}
             query_loss = torch.stack([meta_learner.vision.loss(pooled[step], targets) for step in at]).mean(0)
             share = chunk.n_tasks / task.n_tasks
-            value = (query_loss + self.kl_weight * start.cost).mean() * share
+            cost = meta_learner.pooled_cost(start)
+            value = (query_loss + self.kl_weight * cost).mean() * share
             logs = {"loss": query_loss.mean().item(), "accuracy": _accuracy(pooled[steps], targets)}
             yield Loss(value, logs, share)
 

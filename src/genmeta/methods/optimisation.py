@@ -28,7 +28,9 @@ class MAMLOptions:
     Attributes:
         generate: what the start consists of and adaptation moves: ``rows``, ``film`` (and rows), ``all``.
         inner_steps: adaptation steps ``k``.
-        inner_lr: step size α (its initial value where it is learned).
+        inner_lr: step size α of everything but the rows (its initial value where it is learned).
+        row_lr: step size of the rows, likewise. The paper has one α for all; here features have length 1, and rows
+            need longer steps than kernels.
         first_order: drop second derivatives.
         query_loss: which steps' query loss trains, see :class:`~genmeta.methods.objectives.QueryLoss`.
     """
@@ -36,6 +38,7 @@ class MAMLOptions:
     generate: str = "all"
     inner_steps: int = 3
     inner_lr: float = 0.1
+    row_lr: float = 1.0
     first_order: bool = False
     query_loss: str = "last"
 
@@ -58,7 +61,7 @@ class ReptileOptions(MAMLOptions):
 def _build(options: MAMLOptions, learner: Learner, vision: VisualTask, learned: bool) -> MetaLearner:
     spec = written_spec(learner, vision, options.generate)
     adapts = adapted_names(spec)
-    step_sizes = (LearnedStepSizes if learned else FixedStepSize)(spec, adapts, options.inner_lr)
+    step_sizes = (LearnedStepSizes if learned else FixedStepSize)(spec, adapts, options.inner_lr, options.row_lr)
     return MetaLearner(
         Parts(
             learner=learner,

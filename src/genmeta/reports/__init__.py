@@ -1,0 +1,30 @@
+"""Reports: one self-contained HTML page with tables and pictures, and the same tables in a terminal."""
+
+from genmeta.reports.blocks import Block, Picture, Report, Section, Table, Text
+from genmeta.reports.calibration import calibration_curves
+from genmeta.reports.curves import accuracy_curves
+from genmeta.reports.episodes import task_picture
+from genmeta.reports.few_shot import comparison_report
+from genmeta.reports.page import render, write_report
+from genmeta.reports.tables import score_table, steps_table
+from genmeta.reports.terminal import print_table
+from genmeta.reports.weights import weights_picture
+
+__all__ = [
+    "Block",
+    "Picture",
+    "Report",
+    "Section",
+    "Table",
+    "Text",
+    "accuracy_curves",
+    "calibration_curves",
+    "comparison_report",
+    "print_table",
+    "render",
+    "score_table",
+    "steps_table",
+    "task_picture",
+    "weights_picture",
+    "write_report",
+]

@@ -42,9 +42,9 @@ class Range:
         """
         if isinstance(text, Range):
             return text
-        low, _, high = str(text).partition("-")
+        low, dash, high = str(text).partition("-")
         try:
-            parsed = cls(int(low), int(high or low))
+            parsed = cls(int(low), int(high if dash else low))
         except ValueError:
             raise UsageError(f"--{what} takes a number or a range such as 5 or 5-20, got {text!r}.") from None
         if parsed.low < 1 or parsed.high < parsed.low:

@@ -1,0 +1,89 @@
+"""The report of a few-shot comparison: scores, curves, calibration, one task and its generated weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from genmeta.core.randomness import seeded
+from genmeta.core.types import Task
+from genmeta.engine import Trained
+from genmeta.engine.evaluation import episodes
+from genmeta.reports.blocks import Report, Section
+from genmeta.reports.calibration import calibration_curves
+from genmeta.reports.curves import accuracy_curves
+from genmeta.reports.episodes import task_picture
+from genmeta.reports.tables import score_table, steps_table
+from genmeta.reports.weights import weights_picture
+from genmeta.scenarios import Comparison, open_tasks, provenance
+
+
+def comparison_report(comparisons: Sequence[Comparison]) -> Report:
+    """One report of one or more comparisons of the same methods."""
+    sections = [section for comparison in comparisons for section in _sections(comparison)]
+    first = comparisons[0]
+    machine = provenance()
+    return Report(
+        title="Few-shot comparison: " + ", ".join(first.evaluations),
+        summary=(
+            "Every method answers the same tasks. Accuracies are means over tasks with 95 % confidence intervals; each "
+            "query image is classified on its own."
+        ),
+        sections=tuple(sections),
+        provenance={
+            "command": str(machine["command"]),
+            "commit": str(machine["commit"]),
+            "date": str(machine["date"]),
+            "machine": ", ".join(f"{key} {value}" for key, value in dict(machine["machine"]).items()),
+            "episodes": "; ".join(
+                f"{c.config.data}: {c.config.tasks} tasks, seed {c.config.seed}" for c in comparisons
+            ),
+            "training seeds": ", ".join(str(t.config["training"]["seed"]) for t in first.trained.values()),
+        },
+    )
+
+
+def _sections(comparison: Comparison) -> list[Section]:
+    config, evaluations = comparison.config, comparison.evaluations
+    last = config.steps[-1]
+    name = f"{config.data}, {config.split} classes, {config.ways}-way {config.shots}-shot"
+    scores = Section(
+        heading=name,
+        text=f"{config.tasks} tasks with {config.queries} queries of each class.",
+        blocks=(
+            score_table(evaluations, config.steps, comparison.reference),
+            accuracy_curves(evaluations, "Accuracy against adaptation steps"),
+            steps_table(evaluations),
+            calibration_curves(evaluations, dict.fromkeys(evaluations, last)),
+        ),
+    )
+    shown = next((m for m in ("meta-sgd-hn", "hypernet") if m in comparison.trained), next(iter(comparison.trained)))
+    return [scores, _closely(comparison.trained[shown], comparison, shown)]
+
+
+def _closely(trained: Trained, comparison: Comparison, name: str) -> Section:
+    tasks = open_tasks(trained, comparison.config)
+    task: Task = episodes(tasks, 0, 1, comparison.config.seed).to(trained.meta_learner.scales.device)
+    meta_learner, steps = trained.meta_learner, max(comparison.config.steps[-1], 1)
+    with torch.no_grad():
+        outputs, start, trajectory = meta_learner.answers(
+            task, steps, seeded(comparison.config.seed, "start", 0), samples=1
+        )
+    names = [_class_name(tasks.data.class_names, tasks.classes, int(i)) for i in task.class_ids[0]]
+    probabilities = torch.softmax(outputs[steps][0], -1)
+    return Section(
+        heading=f"One of these tasks, answered by {name}",
+        text="The support images are all that the generator sees of these classes.",
+        blocks=(
+            task_picture(task.support, task.query, probabilities, names),
+            weights_picture(start.weights, trajectory[-1], names),
+        ),
+    )
+
+
+def _class_name(names: Sequence[str], classes: np.ndarray, number: int) -> str:
+    """A class's name, with its quarter turn if it has one."""
+    turn, index = divmod(number, len(classes))
+    return names[classes[index]] + (f" turned {90 * turn}°" if turn else "")

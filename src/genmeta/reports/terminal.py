@@ -1,0 +1,32 @@
+"""The same tables in a terminal."""
+
+from __future__ import annotations
+
+import rich.table
+from rich import box
+from rich.console import Console
+from rich.text import Text
+
+from genmeta.reports.blocks import MISSING, NOT_REACHED, Table
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Shows a table; names are taken as they are, not as markup."""
+    shown = rich.table.Table(
+        box=box.SIMPLE_HEAD,
+        caption=Text(table.caption) if table.caption else None,
+        caption_justify="left",
+        pad_edge=False,
+    )
+    for header, number in zip(table.headers, table.numeric, strict=True):
+        justify = "right" if number else "left"
+        shown.add_column(Text(header), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for y, row in enumerate(table.rows):
+        shown.add_row(*(Text(cell, style=_style(table, y, x)) for x, cell in enumerate(row)))
+    console.print(shown)
+
+
+def _style(table: Table, y: int, x: int) -> str:
+    if (y, x) in table.strong:
+        return "bold"
+    return "dim" if table.rows[y][x] in (MISSING, NOT_REACHED) else ""

@@ -1,0 +1,112 @@
+"""Training from settings to a checkpoint, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from genmeta.core.errors import CheckpointError, DataError, UsageError
+from genmeta.core.settings import TrainConfig
+from genmeta.core.types import ROWS
+from genmeta.engine import Trained, load, train
+from genmeta.methods import METHODS
+
+Config = Callable[..., TrainConfig]
+
+
+def step_size(trained: Trained) -> float:
+    """α of the rows of a one-way task."""
+    return float(trained.meta_learner.step_sizes(None, 1)[ROWS])
+
+
+@pytest.mark.parametrize("name", ["protonet", "scratch"])
+def test_the_run_directory_is_complete(name: str, config: Config) -> None:
+    settings = config(name)
+    trained = train(settings, progress=False)
+    run = Path(settings.run)
+    saved = json.loads((run / "config.json").read_text())
+    assert saved["method"] == trained.method == name
+    assert saved["training"]["width"] == 8
+    assert saved["learner"]["size"] == 16
+    assert (run / "last.ckpt").is_file()
+    assert load(run).config == trained.config
+    assert trained.config["result"]["steps"] == (6 if METHODS[name].objective else 0)
+
+
+def test_the_same_seed_trains_the_same_and_another_one_does_not(config: Config) -> None:
+    models = []
+    for run, seed in (("a", 0), ("b", 0), ("c", 1)):
+        settings = config("maml", run, seed=seed)
+        train(settings, progress=False)
+        models.append(load_file(Path(settings.run) / "model.safetensors"))
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    assert any(not torch.equal(models[0][name], models[2][name]) for name in models[0])
+
+
+@pytest.mark.parametrize("name", ["scratch", "finetune"])
+def test_tuned_settings_are_those_of_the_checkpoint(name: str, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float] = []
+
+    def score(*arguments: object, **more: object) -> Callable[[], float]:
+        tried.append(0.0)
+        return lambda: 1.0 if len(tried) == len(METHODS[name].tune) else 0.5
+
+    import genmeta.engine.training as training
+
+    settings = config(name, options={"inner_steps": 2})
+    kept = training._validation
+    monkeypatch.setattr(training, "_validation", lambda *a, **k: score() if "ways" in k else kept(*a, **k))
+    trained = train(settings, progress=False)
+    # the last choice scored best
+    wanted = METHODS[name].tune[-1]
+    assert {key: trained.config["options"][key] for key in wanted} == wanted
+    assert trained.meta_learner.adapter.rule == wanted["inner_rule"]  # type: ignore[attr-defined]
+    assert step_size(trained) == pytest.approx(wanted["inner_lr"])
+
+
+def test_chosen_settings_are_not_tuned(config: Config) -> None:
+    trained = train(config("scratch", options={"inner_steps": 2, "inner_lr": 0.07}), progress=False)
+    assert trained.config["options"] == {"inner_steps": 2, "inner_lr": 0.07}
+    assert step_size(trained) == pytest.approx(0.07)
+
+
+def test_training_may_begin_from_another_runs_learner(config: Config) -> None:
+    first = config("protonet", "first")
+    train(first, progress=False)
+    second = config("scratch", "second", init=first.run)
+    learners = [
+        trained.meta_learner.learner.state_dict() for trained in (load(first.run), train(second, progress=False))
+    ]
+    assert all(torch.equal(value, learners[1][name]) for name, value in learners[0].items())
+    with pytest.raises(CheckpointError, match="is a checkpoint for another learner"):
+        train(config("scratch", "third", init=first.run, width=16), progress=False)
+
+
+def test_data_sets_may_be_mixed(config: Config, photos: Path) -> None:
+    one = f"folder:{photos}?size=16&color=gray"
+    trained = train(TrainConfig(**{**vars(config("finetune")), "data": f"{one}+{one}"}), progress=False)
+    assert trained.config["result"]["steps"] == 6
+
+
+def test_what_cannot_be_trained_leaves_nothing_behind(config: Config) -> None:
+    for settings, kind in ((config(ways="7"), DataError), (config("maml", options={"inner_stesp": 2}), UsageError)):
+        with pytest.raises(kind):
+            train(settings, progress=False)
+        assert not Path(settings.run).exists()
+
+
+@pytest.mark.parametrize("name", ["steps", "tasks_per_batch", "validate_every", "validate_tasks"])
+def test_numbers_are_one_or_more(name: str, config: Config) -> None:
+    with pytest.raises(UsageError, match=f"{name} must be 1 or more, got 0."):
+        config(**{name: 0})
+
+
+@pytest.mark.parametrize("changes", [{"lr": 0.0}, {"clip": -1.0}, {"lr": float("nan")}])
+def test_rates_are_above_zero(changes: dict[str, float], config: Config) -> None:
+    with pytest.raises(UsageError, match="lr and clip must be above 0, got"):
+        config(**changes)
