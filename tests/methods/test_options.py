@@ -77,17 +77,20 @@ def test_what_is_no_whole_number(value: object) -> None:
     if value is True:
         assert make_options(METHODS["maml"], {"inner_steps": value}).inner_steps == 1
         return
-    assert message({"inner_steps": value}) == f"Option 'inner_steps' of 'maml' takes a value of type int such as 3, got {value!r}."
+    said = message({"inner_steps": value})
+    assert said == f"Option 'inner_steps' of 'maml' takes a value of type int such as 3, got {value!r}."
 
 
 @pytest.mark.parametrize("value", ["maybe", "", 1, 0.0, None, "2"])
 def test_what_is_neither_yes_nor_no(value: object) -> None:
-    assert message({"first_order": value}) == f"Option 'first_order' of 'maml' takes a value of type bool such as False, got {value!r}."
+    said = message({"first_order": value})
+    assert said == f"Option 'first_order' of 'maml' takes a value of type bool such as False, got {value!r}."
 
 
 @pytest.mark.parametrize("value", ["fast", "", None, "0,1"])
 def test_what_is_no_number(value: object) -> None:
-    assert message({"inner_lr": value}) == f"Option 'inner_lr' of 'maml' takes a value of type float such as 0.1, got {value!r}."
+    said = message({"inner_lr": value})
+    assert said == f"Option 'inner_lr' of 'maml' takes a value of type float such as 0.1, got {value!r}."
 
 
 def test_unknown_options_and_spaces() -> None:

@@ -76,9 +76,25 @@ class HyperNetOptions:
     query_loss: str = "both"
 
 
+@dataclass(frozen=True)
+class MetaSGDHNOptions(HyperNetOptions):
+    """As the hypernetwork's.
+
+    Attributes:
+        start: ``generated``, or ``constant`` for the ablation that generates step sizes alone.
+    """
+
+    start: str = "generated"
+
+    def __post_init__(self) -> None:
+        if self.start not in ("generated", "constant"):
+            raise unknown("start", self.start, ("generated", "constant"))
+
+
 def _build(options: HyperNetOptions, learner: Learner, vision: VisualTask, generated_steps: bool) -> MetaLearner:
     spec = written_spec(learner, vision, options.generate)
     adapts = adapted_names(spec)
+    writes = not isinstance(options, MetaSGDHNOptions) or options.start == "generated"
     step_sizes: StepSizes
     if generated_steps:
         step_sizes = GeneratedStepSizes(spec, adapts, options.inner_lr, options.row_lr, options.context)
@@ -93,13 +109,13 @@ def _build(options: HyperNetOptions, learner: Learner, vision: VisualTask, gener
             learner=learner,
             vision=vision,
             spec=spec,
-            row_base=make_row_base(options.row_base, spec.row_length),
+            row_base=make_row_base(options.row_base if writes else "constant", spec.row_length),
             step_sizes=step_sizes,
             adapter=GradientAdapter(first_order=options.first_order),
             inner_steps=options.inner_steps,
             encoder=SetEncoder(learner.feature_size, options.context, reads_task=bool(spec.shared)),
-            shared=generator(spec.shared_length) if spec.shared else None,
-            rows=generator(spec.row_length),
+            shared=generator(spec.shared_length) if writes and spec.shared else None,
+            rows=generator(spec.row_length) if writes else None,
         )
     )
 
@@ -110,7 +126,7 @@ def build_hypernet(options: HyperNetOptions, learner: Learner, vision: VisualTas
 
 
 def build_meta_sgd_hn(
-    options: HyperNetOptions, learner: Learner, vision: VisualTask, rng: torch.Generator
+    options: MetaSGDHNOptions, learner: Learner, vision: VisualTask, rng: torch.Generator
 ) -> MetaLearner:
     """Generated start, generated step sizes."""
     return _build(options, learner, vision, generated_steps=True)
@@ -143,7 +159,7 @@ METHODS.register("meta-sgd-hn")(
         paper="This library's definition; nearest: Li et al., Meta-SGD, 2017; Baik et al., ALFA, 2020",
         url="https://arxiv.org/abs/1707.09835",
         expected="at or above hypernet and meta-sgd",
-        options=HyperNetOptions,
+        options=MetaSGDHNOptions,
         build=build_meta_sgd_hn,
         objective=_query_loss,
     )
