@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
@@ -112,9 +114,12 @@ def test_a_start_without_a_latent_is_the_wrong_part() -> None:
         LatentAdapter().adapt(start, lambda weights: weights[ROWS].sum((1, 2)), 1, differentiable=False)
 
 
-def test_abml_draws_anew_at_every_step_and_adapts_towards_the_support_loss() -> None:
-    it = make_method("abml", make_learner(), options={"samples": 3, "row_base": "constant"})
-    it, task = it.double().eval(), make_task()
+def abml(**options: object) -> MetaLearner:
+    return make_method("abml", make_learner(), options={"row_base": "constant", **options}).double().eval()
+
+
+def test_abml_draws_anew_at_every_step() -> None:
+    it, task = abml(samples=3), make_task()
     with torch.no_grad():
         _, start, trajectory = it.answers(task, 2, seeded(1))
     assert start.latent is not None
@@ -127,9 +132,19 @@ def test_abml_draws_anew_at_every_step_and_adapts_towards_the_support_loss() -> 
     ]
     assert not torch.allclose(noises[0], noises[1])
     assert not torch.allclose(noises[0][:, 0], noises[0][:, 1])
-    features, _ = it.learner.features(task.support.images)
-    losses = [it.vision.loss(it.vision.outputs(features, w["mean.rows"]), task.support.targets) for w in trajectory]
-    assert (losses[2] < losses[0]).all()
+
+
+def test_abml_goes_down_the_support_loss_and_without_spread_is_anil() -> None:
+    task = make_task()
+    wide, narrow = abml(samples=100, row_sigma=0.5), abml(samples=2, row_sigma=1e-6, kl_weight=0.0)
+    anil = make_method("anil", make_learner()).double().eval()
+    features, _ = anil.learner.features(task.support.images)
+    with torch.no_grad():
+        ours, sharp, plain = (it.answers(task, 3, seeded(1))[2] for it in (wide, narrow, anil))
+    losses = [anil.vision.loss(anil.vision.outputs(features, w["mean.rows"]), task.support.targets) for w in ours]
+    for before, after in itertools.pairwise(losses):
+        assert (after < before).all()
+    torch.testing.assert_close(sharp[3]["mean.rows"], plain[3][ROWS], rtol=0, atol=1e-5)
 
 
 def test_a_tensor_that_another_was_computed_from_gets_its_own_slope_only() -> None:

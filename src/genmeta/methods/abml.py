@@ -45,7 +45,7 @@ class ABMLOptions:
     row_base: str = "prototype"
     samples: int = 5
     sigma: float = 0.05
-    row_sigma: float = 0.5
+    row_sigma: float = 0.2
     kl_weight: float = 0.01
     inner_steps: int = 2
     inner_lr: float = 0.1
