@@ -12,7 +12,7 @@ from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.engine import Trained, load
 from genmeta.engine.runtime import keep_freed_memory, use_threads
 from genmeta.methods import METHODS, Method
-from genmeta.reports import comparison_report, print_table, score_table, write_report
+from genmeta.reports import accuracy_table, comparison_report, print_table, write_report
 from genmeta.scenarios import compare
 from genmeta.tasks import Range
 
@@ -36,7 +36,7 @@ def run(command: Compare) -> None:
     if command.json:
         print_json(result)
         return
-    print_table(console(), score_table(comparison.evaluations, comparison.config.steps, comparison.reference))
+    print_table(console(), accuracy_table(comparison.evaluations, comparison.config.steps, comparison.reference))
     console().print(f"{out / 'results.json'}  {out / 'report.html'}")
 
 

@@ -13,13 +13,13 @@ from genmeta.core.files import write_json
 from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.engine import Interval, paired
 from genmeta.engine.runtime import keep_freed_memory, use_threads
-from genmeta.reports import comparison_report, print_table, score_table, write_report
+from genmeta.reports import accuracy_table, comparison_report, print_table, write_report
 from genmeta.scenarios import Comparison, compare
 
 #: Rows of the table, in order. `scratch` gets the rule and rate that were best for it on validation tasks.
 METHODS = {
     "protonet": {"steps": 500},
-    "maml": {"steps": 100},
+    "maml": {"steps": 100, "options": {"inner_steps": 5, "row_lr": 0.5}},
     "hypernet": {"steps": 100},
     "meta-sgd-hn": {"steps": 100},
     "scratch": {"options": {"inner_rule": "adam", "inner_lr": 0.003}},
@@ -50,7 +50,7 @@ def run(command: Demo) -> None:
         return
     for target, comparison in zip(TARGETS, comparisons, strict=True):
         console().print(f"\n[bold]{target}[/bold], 5 classes, 1 image each")
-        print_table(console(), score_table(comparison.evaluations, (0, 1, 5, 50), comparison.reference))
+        print_table(console(), accuracy_table(comparison.evaluations, (0, 1, 5, 50), comparison.reference))
         console().print(_verdict(comparison))
     console().print(f"\n{seconds:.0f} s. Look at {out / 'report.html'}; scores are in {out / 'results.json'}.")
 

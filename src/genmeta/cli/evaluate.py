@@ -11,7 +11,7 @@ from genmeta.core.files import write_json
 from genmeta.core.settings import EvaluationConfig
 from genmeta.engine import load
 from genmeta.engine.runtime import keep_freed_memory, use_threads
-from genmeta.reports import print_table, score_table
+from genmeta.reports import accuracy_table, print_table
 from genmeta.scenarios import Comparison, score
 
 
@@ -31,4 +31,4 @@ def run(command: Evaluate) -> None:
     if command.json:
         print_json(result)
     else:
-        print_table(console(), score_table(comparison.evaluations, config.steps, None))
+        print_table(console(), accuracy_table(comparison.evaluations, config.steps, None))

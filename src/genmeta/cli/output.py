@@ -10,8 +10,9 @@ from rich.console import Console
 
 
 def console() -> Console:
-    """Where tables go: stdout."""
-    return Console(highlight=False)
+    """Where tables go: stdout, at least 100 columns wide where it is no terminal."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=max(out.width, 100))
 
 
 def print_json(value: Any) -> None:

@@ -6,7 +6,7 @@ from genmeta.reports.curves import accuracy_curves
 from genmeta.reports.episodes import task_picture
 from genmeta.reports.few_shot import comparison_report
 from genmeta.reports.page import render, write_report
-from genmeta.reports.tables import score_table, steps_table
+from genmeta.reports.tables import accuracy_table, score_table, steps_table
 from genmeta.reports.terminal import print_table
 from genmeta.reports.weights import weights_picture
 
@@ -18,6 +18,7 @@ __all__ = [
     "Table",
     "Text",
     "accuracy_curves",
+    "accuracy_table",
     "calibration_curves",
     "comparison_report",
     "print_table",

@@ -15,7 +15,7 @@ from genmeta.reports.blocks import Report, Section
 from genmeta.reports.calibration import calibration_curves
 from genmeta.reports.curves import accuracy_curves
 from genmeta.reports.episodes import task_picture
-from genmeta.reports.tables import score_table, steps_table
+from genmeta.reports.tables import accuracy_table, score_table, steps_table
 from genmeta.reports.weights import weights_picture
 from genmeta.scenarios import Comparison, open_tasks, provenance
 
@@ -53,7 +53,8 @@ def _sections(comparison: Comparison) -> list[Section]:
         heading=name,
         text=f"{config.tasks} tasks with {config.queries} queries of each class.",
         blocks=(
-            score_table(evaluations, config.steps, comparison.reference),
+            accuracy_table(evaluations, config.steps, comparison.reference),
+            score_table(evaluations, config.steps[-1:]),
             accuracy_curves(evaluations, "Accuracy against adaptation steps"),
             steps_table(evaluations),
             calibration_curves(evaluations, dict.fromkeys(evaluations, last)),

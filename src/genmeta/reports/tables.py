@@ -88,6 +88,37 @@ def score_table(
     return Table(tuple(headers), tuple(rows), caption, _best(evaluations, steps))
 
 
+def accuracy_table(evaluations: Mapping[str, Evaluation], steps: Sequence[int], reference: str | None = None) -> Table:
+    """Accuracies after some steps, narrow enough for a terminal, with paired differences at the first and the last.
+
+    Args:
+        evaluations: method -> its scores, all on the same episodes and after all of ``steps``.
+        steps: numbers of steps to show.
+        reference: the method whose accuracy after the last step is subtracted, episode by episode; ``None`` for none.
+
+    Raises:
+        UsageError: no methods, or a reference that was not scored.
+    """
+    check(evaluations)
+    last = steps[-1]
+    headers = ["Method", *(count(step) for step in steps)]
+    caption = "Accuracy in percent with its 95 % confidence interval, the same episodes for every method."
+    against = None if reference is None or len(evaluations) < 2 else _reference(evaluations, reference, last)
+    if against is not None:
+        headers += [f"Δ at {step}" for step in dict.fromkeys((steps[0], last))]
+        caption += f" Δ: paired difference in points to {reference} after {count(last)}."
+    rows = []
+    for name, scores in evaluations.items():
+        row = [name, *(interval(_percent(scores[step]), 1) for step in steps)]
+        if against is not None:
+            for step in dict.fromkeys((steps[0], last)):
+                same = scores[step] is against
+                difference = paired(scores[step].accuracy, against.accuracy)
+                row.append(MISSING if same else interval(difference, 1, signed=True))
+        rows.append(tuple(row))
+    return Table(tuple(headers), tuple(rows), caption, _best(evaluations, tuple(steps)))
+
+
 def steps_table(evaluations: Mapping[str, Evaluation], accuracies: Sequence[float] = (0.5, 0.7, 0.9)) -> Table:
     """The fewest scored steps, and their milliseconds, with which each method reaches given accuracies.
 

@@ -1,0 +1,128 @@
+"""Writes the tables of README.md and docs/results.md from the committed result files and the registry of methods.
+
+``python tools/tables.py`` rewrites what stands between ``<!-- table: NAME -->`` and ``<!-- end -->``;
+``--check`` only says whether anything would change, which is how the tests see that no number is typed in by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from genmeta.methods import list_methods
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+
+
+def results(name: str) -> dict[str, Any]:
+    """The comparison in ``results/NAME/results.json``."""
+    return dict(json.loads((ROOT / "results" / name / "results.json").read_text(encoding="utf-8")))
+
+
+def table(headers: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows)]
+    return "\n".join(lines)
+
+
+def methods() -> str:
+    """Method · Generates · Adapts · Paper · File."""
+    rows = []
+    for method in list_methods():
+        paper = f"[{method.paper}]({method.url})" if method.url else method.paper
+        file = f"[{Path(method.file).name}](src/{method.file})"
+        rows.append([f"`{method.name}`", method.generates, method.adapts, paper, file])
+    return table(["Method", "Generates", "Adapts", "Paper", "File"], rows)
+
+
+def accuracy(scores: dict[str, float]) -> str:
+    """``97.8 ± 0.3``."""
+    return f"{scores['accuracy']:.1f} ± {scores['accuracy_ci95']:.1f}"
+
+
+def omniglot() -> str:
+    """Accuracy of every method after its last scored step, column by column, and what its training took."""
+    columns = {"5w1s": "omniglot-5w1s", "5w5s": "omniglot-5w5s", "20w1s": "omniglot-20w1s", "20w5s": "omniglot-20w5s"}
+    found = {title: results(name) for title, name in columns.items()}
+    first = next(iter(found.values()))
+    rows = []
+    for name, entry in first["methods"].items():
+        row = [f"`{name}`"]
+        for result in found.values():
+            scores = result["methods"][name]["scores"]
+            row.append(f"{accuracy(scores['0'])} → {accuracy(scores['5'])}")
+        own = entry["training_seconds"] / 60
+        row.append(f"{own:.0f}")
+        rows.append(row)
+    headers = ["Method", *[f"{title}: 0 → 5 steps" for title in found], "training, min"]
+    return table(headers, rows)
+
+
+def ablation() -> str:
+    """{constant, generated} start × {constant, generated} step sizes, after 0, 1 and 5 steps."""
+    rows = []
+    for setting, name in (("5-way 1-shot", "omniglot-ablation-5w1s"), ("20-way 1-shot", "omniglot-ablation-20w1s")):
+        found = results(name)
+        for start, sizes, method in (
+            ("constant", "constant", "meta-sgd-film"),
+            ("constant", "generated", "meta-sgd-hn-constant-start"),
+            ("generated", "constant", "hypernet"),
+            ("generated", "generated", "meta-sgd-hn"),
+        ):
+            scores = found["methods"][method]["scores"]
+            rows.append([setting, start, sizes, *[accuracy(scores[step]) for step in ("0", "1", "5")]])
+    return table(["Task", "θ₀", "α", "0 steps", "1 step", "5 steps"], rows)
+
+
+def calibration() -> str:
+    """Likelihood, calibration and time on 20-way 1-shot tasks."""
+    found = results("omniglot-20w1s")
+    rows = []
+    for name, entry in found["methods"].items():
+        scores = entry["scores"]["5"]
+        gain = entry["paired_difference"]["5"]
+        rows.append([
+            f"`{name}`", f"{scores['nll']:.3f}", f"{scores['ece']:.1f}", f"{scores['adaptation_ms']:.0f}",
+            f"{entry['parameters']:,}", f"{gain['mean']:+.2f} ± {gain['ci95']:.2f}",
+        ])  # fmt: skip
+    reference = found["reference"]["method"]
+    headers = ["Method", "NLL", "ECE, %", "ms per task", "parameters", f"paired difference to `{reference}`"]
+    return table(headers, rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "methods": methods,
+    "omniglot": omniglot,
+    "ablation": ablation,
+    "calibration": calibration,
+}
+
+
+def filled(text: str) -> str:
+    """The page with every table written anew."""
+    pattern = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+    return pattern.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}\n{match[3]}", text)
+
+
+def main() -> int:
+    """Rewrites the pages, or with ``--check`` says which are out of date."""
+    stale = []
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = filled(before)
+        if before != after:
+            stale.append(page.name)
+            if "--check" not in sys.argv:
+                page.write_text(after, encoding="utf-8")
+    if stale:
+        print(("out of date: " if "--check" in sys.argv else "rewritten: ") + ", ".join(stale))
+    return int("--check" in sys.argv and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
