@@ -28,10 +28,36 @@ from genmeta.methods.meta_learner import MetaLearner, Parts
 from genmeta.methods.objectives import Objective
 from genmeta.vision import Classification, VisualTask
 
+#: The order of tables: baselines, metric, optimisation, then the generators by family. Others follow by registration.
+_ORDER = [
+    "scratch",
+    "finetune",
+    "protonet",
+    "ridge",
+    "maml",
+    "anil",
+    "reptile",
+    "meta-sgd",
+    "hypernet",
+    "meta-sgd-hn",
+    "cnaps",
+    "versa",
+    "abml",
+    "bmaml",
+    "anpml",
+    "leo",
+    "maml-gan",
+    "meta-sgd-gan",
+    "weight-vae",
+    "autoregressive",
+    "diffusion",
+]
+
 
 def list_methods() -> list[Method]:
-    """Every method, in the order of registration."""
-    return [METHODS[name] for name in METHODS]
+    """Every method, in the order of tables."""
+    names = METHODS.names()
+    return [METHODS[name] for name in [*(n for n in _ORDER if n in names), *(n for n in names if n not in _ORDER)]]
 
 
 def build_method(
