@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from genmeta.core.errors import UsageError
-from genmeta.core.randomness import seeded
+from genmeta.core.randomness import lent_to_torch, seeded
 from genmeta.generators import FixedStepSize, GeneratedStepSizes, ImplicitGenerator, StepSizes
 from genmeta.learners import Learner
 from genmeta.methods.bank_objective import BankObjective, BankRows, evidence
@@ -85,9 +85,7 @@ class AdversarialObjective(BankObjective):
 
     def __init__(self, meta_learner: MetaLearner, options: GANOptions, setting: Setting) -> None:
         super().__init__(meta_learner.learner, options, setting)
-        with torch.random.fork_rng(devices=[]):
-            # torch's layers draw their initial weights from the global generator: lend it a seed, then give it back
-            torch.manual_seed(int(torch.randint(0, 2**62, (), generator=seeded(setting.seed, "critic"))))
+        with lent_to_torch(seeded(setting.seed, "critic")):
             encoder = make_encoder(meta_learner.learner.feature_size, options.context, options.conditional)
             length = meta_learner.spec.row_length
             self.critic = Critic(encoder, options.context, length, options.adversary, options.hidden)
