@@ -45,22 +45,21 @@ def accuracy(scores: dict[str, float]) -> str:
     return f"{scores['accuracy']:.1f} ± {scores['accuracy_ci95']:.1f}"
 
 
-def omniglot() -> str:
-    """Accuracy of every method after its last scored step, column by column, and what its training took."""
-    columns = {"5w1s": "omniglot-5w1s", "5w5s": "omniglot-5w5s", "20w1s": "omniglot-20w1s", "20w5s": "omniglot-20w5s"}
-    found = {title: results(name) for title, name in columns.items()}
-    first = next(iter(found.values()))
+def _omniglot(shots: int) -> str:
+    """Accuracy of every method after 0, 1 and 5 steps, 5-way and 20-way, and what its training took."""
+    found = {ways: results(f"omniglot-{ways}w{shots}s") for ways in (5, 20)}
+    steps = ("0", "1", "5")
     rows = []
-    for name, entry in first["methods"].items():
-        row = [f"`{name}`"]
-        for result in found.values():
-            scores = result["methods"][name]["scores"]
-            row.append(f"{accuracy(scores['0'])} → {accuracy(scores['5'])}")
-        own = entry["training_seconds"] / 60
-        row.append(f"{own:.0f}")
-        rows.append(row)
-    headers = ["Method", *[f"{title}: 0 → 5 steps" for title in found], "training, min"]
+    for name, entry in found[5]["methods"].items():
+        scores = [accuracy(result["methods"][name]["scores"][step]) for result in found.values() for step in steps]
+        rows.append([f"`{name}`", *scores, f"{entry['training_seconds'] / 60:.0f}"])
+    headers = ["Method", *[f"{ways}w{shots}s, {count(step)}" for ways in found for step in steps], "training, min"]
     return table(headers, rows)
+
+
+def count(step: str) -> str:
+    """``1 step``, ``5 steps``."""
+    return f"{step} step" if step == "1" else f"{step} steps"
 
 
 def ablation() -> str:
@@ -95,9 +94,22 @@ def calibration() -> str:
     return table(headers, rows)
 
 
+def speed() -> str:
+    """Meta-steps of second- and first-order MAML against a plain loop."""
+    found = results("speed")
+    rows = [
+        [row["task"], str(row["order"]), str(row["inner_steps"]), f"{row['speed_ratio']:.2f}",
+         f"{row['library_images_per_second']:.0f}"]
+        for row in found["grid"]
+    ]  # fmt: skip
+    return table(["Task", "Order", "Inner steps", "Speed against a plain loop", "Images/s"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "methods": methods,
-    "omniglot": omniglot,
+    "omniglot": lambda: _omniglot(1),
+    "omniglot5": lambda: _omniglot(5),
+    "speed": speed,
     "ablation": ablation,
     "calibration": calibration,
 }

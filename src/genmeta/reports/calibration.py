@@ -46,8 +46,10 @@ def calibration_curves(evaluations: Mapping[str, Evaluation], step_of: Mapping[s
     rows = len(evaluations)
     height = 3.4 + 0.2 * rows
     figure = new_figure(_WIDTH, height)
-    axes = plot_axes(figure, 0.6, 0.6 + 0.2 * rows, _WIDTH - 0.75, 2.45)
-    figure.text(0.6 / _WIDTH, 1 - 0.17 / height, "Confidence and accuracy", fontsize=10, fontweight="bold", va="center")
+    axes = plot_axes(figure, 0.75, 0.6 + 0.2 * rows, _WIDTH - 1.05, 2.45)
+    figure.text(
+        0.75 / _WIDTH, 1 - 0.17 / height, "Confidence and accuracy", fontsize=10, fontweight="bold", va="center"
+    )
     axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
     said = []
     for at, (name, evaluation) in enumerate(evaluations.items()):
@@ -60,8 +62,8 @@ def calibration_curves(evaluations: Mapping[str, Evaluation], step_of: Mapping[s
         axes.scatter(100 * confidence, 100 * accuracy, 10 + 90 * share, color=colour, marker=marker, clip_on=False)
         y = (0.16 + 0.2 * (rows - 1 - at)) / height
         label = f"{shorten(name, 26)}, {count(step)}: ECE {100 * scores.ece:.1f} %"
-        figure.add_artist(Line2D([0.68 / _WIDTH], [y], color=colour, marker=marker, markersize=5))
-        figure.text(0.82 / _WIDTH, y, label, color=INK, va="center")
+        figure.add_artist(Line2D([0.8 / _WIDTH], [y], color=colour, marker=marker, markersize=5))
+        figure.text(0.94 / _WIDTH, y, label, color=INK, va="center")
         said.append(f"{name} has an expected calibration error of {100 * scores.ece:.1f} % after {count(step)}")
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 100)

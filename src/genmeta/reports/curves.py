@@ -31,7 +31,7 @@ def accuracy_curves(evaluations: Mapping[str, Evaluation], title: str = "Accurac
         UsageError: no methods, or one without scores.
     """
     check(evaluations)
-    height = max(2.5, 0.19 * len(evaluations))
+    height = max(3.0, 0.19 * len(evaluations))
     margin = 0.35 + 0.078 * max(len(shorten(name, 20)) for name in evaluations)
     figure = new_figure(_WIDTH, height + 0.9)
     axes = plot_axes(figure, 0.5, 0.5, _WIDTH - 0.5 - margin, height)

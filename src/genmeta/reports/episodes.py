@@ -15,9 +15,9 @@ from genmeta.core.errors import UsageError
 from genmeta.core.types import Examples
 from genmeta.reports.blocks import Picture
 from genmeta.reports.colours import BAD, GOOD, INK, LINE, MUTED
-from genmeta.reports.svg import drawing, new_figure, shorten
+from genmeta.reports.svg import drawing, leaves, new_figure, two_lines
 
-_WIDTH, _LABEL, _GAP, _HEAD, _TEXT = 8.6, 1.25, 0.3, 0.3, 0.36  # inches
+_WIDTH, _LABEL, _GAP, _HEAD, _TEXT = 8.6, 1.3, 0.3, 0.3, 0.5  # inches
 _PIXELS = 128  # larger images are shown at this size
 
 
@@ -59,13 +59,14 @@ def task_picture(
     axes.set_axis_off()
     start = _LABEL + left * side + _GAP
     axes.text(_LABEL, 0.13, "support", color=MUTED, va="center", fontweight="bold")
-    axes.text(start, 0.13, "query: predicted class, its probability", color=MUTED, va="center", fontweight="bold")
+    axes.text(start, 0.13, "query: prediction", color=MUTED, va="center", fontweight="bold")
     confidence, guesses = probabilities.detach().cpu().max(-1)
-    for k, name in enumerate(class_names):
+    names = leaves(class_names)
+    for k, name in enumerate(names):
         top = _HEAD + k * (side + _TEXT)
         if k:
             axes.plot([0, width], [top - 0.06] * 2, color=LINE, linewidth=0.8)
-        axes.text(0, top + side / 2, _two_lines(name), color=INK, va="center", fontweight="bold")
+        axes.text(0, top + side / 2, two_lines(name, 16), color=INK, va="center", fontweight="bold")
         for x, n in enumerate(members[k]):
             _image(axes, shown[n], _LABEL + x * side, top, side)
         for x, n in enumerate(askers[k]):
@@ -77,8 +78,8 @@ def task_picture(
             middle, below = place + side / 2, top + side + 0.05
             said = f"{mark} {100 * float(confidence[n]):.0f} %"
             axes.text(middle, below, said, color=colour, ha="center", va="center", fontsize=8, fontweight="bold")
-            text = shorten(class_names[guess], max(5, round(14 * side)))
-            axes.text(middle, below + 0.13, text, color=INK, ha="center", va="center", fontsize=7)
+            text = two_lines(names[guess], max(5, round(15 * side)))
+            axes.text(middle, below + 0.08, text, color=INK, ha="center", va="top", fontsize=7)
     hits = int((guesses == query.targets[0].cpu()).sum())
     total, drawn = len(guesses), sum(map(len, askers))
     said = f"{hits} of {total} query images are classified right ({100 * hits / max(total, 1):.0f} %)"
@@ -126,13 +127,3 @@ def _image(
     x, y = left + inset, top + inset - 0.04
     axes.imshow(pixels, extent=(x, x + size, y + size, y), interpolation="none", aspect="auto", vmin=0, vmax=1)
     return (x, y), size, size
-
-
-def _two_lines(name: str) -> str:
-    """A long name is cut in two after a slash, a space or an underscore near its middle."""
-    name = shorten(name, 30)
-    if len(name) <= 15:
-        return name
-    breaks = [at + 1 for at, letter in enumerate(name) if letter in "/ _-" and at + 1 < len(name)]
-    at = min(breaks, key=lambda place: abs(place - len(name) / 2), default=len(name) // 2)
-    return f"{shorten(name[:at], 15)}\n{shorten(name[at:], 15)}"

@@ -81,7 +81,7 @@ def _block(block: Block, ids: Iterator[int]) -> str:
     if isinstance(block, Text):
         return _paragraphs(block.text)
     if isinstance(block, Table):
-        return _table(block)
+        return _table(block, f"table-{next(ids)}")
     return _picture(block, f"picture-{next(ids)}")
 
 
@@ -101,7 +101,7 @@ def _picture(picture: Picture, name: str) -> str:
     return f'<figure{kind}><div class="frame" tabindex="0">{image}</div>{caption}</figure>'
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, name: str) -> str:
     numeric = [' class="number"' if number else "" for number in table.numeric]
     head = "".join(
         f'<th scope="col"{kind}>{escape(text)}</th>' for text, kind in zip(table.headers, numeric, strict=True)
@@ -110,10 +110,11 @@ def _table(table: Table) -> str:
         "<tr>" + "".join(_cell(table, y, x, text) for x, text in enumerate(row)) + "</tr>"
         for y, row in enumerate(table.rows)
     )
-    caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
+    caption = f'\n<p class="caption" id="{name}">{escape(table.caption)}</p>' if table.caption else ""
+    said = f' aria-describedby="{name}"' if table.caption else ""
     return (
-        f'<div class="table" tabindex="0"><table>{caption}\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody></table></div>"
+        f'<div class="table"><div class="frame" tabindex="0"><table{said}>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody></table></div>{caption}</div>"
     )
 
 
@@ -131,6 +132,6 @@ def _provenance(provenance: Mapping[str, str]) -> str:
         return ""
     rows = "\n".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in provenance.items())
     return (
-        '<footer>\n<h2>Where these numbers come from</h2>\n<div class="table" tabindex="0"><table><tbody>\n'
+        '<footer>\n<h2>Where these numbers come from</h2>\n<div class="table"><table><tbody>\n'
         f"{rows}\n</tbody></table></div>\n</footer>\n"
     )

@@ -11,6 +11,10 @@ from torch import Tensor
 from genmeta.core.types import ROWS, Weights
 
 
+# dots of a weight in a tile; the gaps between tiles are one dot
+_DOTS = 4
+
+
 @dataclass(frozen=True)
 class Panel:
     """One kind of weights.
@@ -87,6 +91,7 @@ def _array(kernels: Tensor) -> np.ndarray:
 
 def _mosaic(kernels: np.ndarray, limit: float) -> np.ndarray:
     """``[O C k k]`` as a grid of tiles: signed for one channel, colours for three, else the channels' mean."""
+    kernels = kernels.repeat(_DOTS, 2).repeat(_DOTS, 3)
     n, channels, high, wide = kernels.shape
     columns = int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)

@@ -8,7 +8,7 @@ _RULES = """
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--page);color:var(--ink);font:1rem/1.6 var(--sans);overflow-wrap:break-word}
-main,header,footer{max-width:62rem;margin:0 auto;padding:0 clamp(1rem,4vw,2.5rem)}
+main,header,footer{max-width:66rem;margin:0 auto;padding:0 clamp(1rem,4vw,2.5rem)}
 header{padding-top:clamp(2rem,6vw,4rem);padding-bottom:.5rem}
 h1{font-size:clamp(1.6rem,5vw,2.4rem);line-height:1.15;letter-spacing:-.02em;margin:0 0 .75rem;text-wrap:balance}
 h2{font-size:1.35rem;line-height:1.25;letter-spacing:-.01em;margin:0 0 .5rem}
@@ -25,20 +25,21 @@ figure{margin:0;background:var(--card);border:1px solid var(--line);border-radiu
 figure.wide{grid-column:1/-1}
 .frame{overflow-x:auto}
 .frame>svg,.frame>img{display:block;width:100%;height:auto;margin:0 auto}
+.frame>svg{max-width:calc(var(--width)*1.1)}
 .frame>img{width:auto;max-width:100%}
 svg text{font-family:var(--sans)!important}
 svg *{stroke-linejoin:round;stroke-linecap:butt}
-figcaption,caption{color:var(--muted);font-size:.875rem;line-height:1.5}
+figcaption,.caption{color:var(--muted);font-size:.875rem;line-height:1.5}
 figcaption{padding-top:.75rem;margin-top:auto}
-.table{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:.75rem;margin:1.25rem 0;
+.table{background:var(--card);border:1px solid var(--line);border-radius:.75rem;margin:1.25rem 0;
   padding:.35rem clamp(.6rem,2vw,1.25rem) .75rem}
-.table:focus-visible,.frame:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
-table{border-collapse:collapse;width:100%;font-size:.925rem;font-variant-numeric:tabular-nums lining-nums}
-caption{caption-side:bottom;text-align:left;padding-top:.75rem}
-th,td{padding:.5rem .65rem;text-align:left;vertical-align:baseline;border-bottom:1px solid var(--line)}
+.frame:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
+table{border-collapse:collapse;width:100%;font-size:.85rem;font-variant-numeric:tabular-nums lining-nums}
+.caption{padding-top:.75rem;margin:0;max-width:none;border-top:1px solid var(--line)}
+th,td{padding:.5rem .45rem;text-align:left;vertical-align:baseline;border-bottom:1px solid var(--line)}
 thead th{color:var(--muted);font-weight:600;font-size:.8rem;line-height:1.35;vertical-align:bottom}
 tbody tr:last-child>*{border-bottom:0}
-tbody th{font-weight:600}
+tbody th{font-weight:600;white-space:nowrap}
 th:first-child,td:first-child{padding-left:0}
 th:last-child,td:last-child{padding-right:0}
 .number{text-align:right}
@@ -50,9 +51,9 @@ footer h2{font-size:1rem}
 footer td{font-family:var(--mono);font-size:.8rem;overflow-wrap:anywhere}
 footer th{color:var(--muted);white-space:nowrap;width:1%;padding-right:1.5rem}
 @media (max-width:40rem){
-  figure.wide svg{min-width:38rem}
+  figure.wide svg{min-width:calc(var(--width)*.8)}
   thead tr>:first-child,tbody tr>th:first-child{position:sticky;left:0;background:var(--card);padding-right:.75rem}
-  .table th,.table td{padding-left:.45rem;padding-right:.45rem}
+  footer tbody tr>*{display:block;position:static!important;width:auto;padding:.15rem 0;border:0}
 }
 @media print{body{background:none}figure,.table{break-inside:avoid}nav{display:none}}
 """

@@ -6,7 +6,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -33,6 +33,10 @@ _SETTINGS: Any = {
     "svg.hashsalt": "genmeta",
     "image.composite_image": False,
 }
+
+
+# images of more columns are not shown dot by dot
+_SMOOTH = 500
 
 
 @contextlib.contextmanager
@@ -81,14 +85,18 @@ def figure_svg(figure: Figure, alt: str, prefix: str) -> str:
     opening, rest = text.split(">", 1)
     box = re.search(r'viewBox="([\d. ]+)"', opening)
     view = box.group(1) if box else "0 0 1 1"
+    width = float(view.split()[2]) * 96 / 72
     themed = to_rgba(figure.get_facecolor())[3] == 0
     rest = re.sub(r"<[^>]+>", lambda tag: _local(tag.group(), prefix, themed), rest)
-    return f'<svg viewBox="{view}" role="img" aria-label="{escape(alt)}">{rest.rstrip()}'
+    return f'<svg viewBox="{view}" style="--width:{width:.0f}px" role="img" aria-label="{escape(alt)}">{rest.rstrip()}'
 
 
 def _local(tag: str, prefix: str, themed: bool) -> str:
     tag = tag.replace("xlink:href=", "href=")
     tag = re.sub(r'( id="| href="#|url\(#)', rf"\g<1>{prefix}-", tag)
+    wide = re.match(r'<image [^>]*width="(\d+)', tag)
+    if wide and int(wide.group(1)) > _SMOOTH:  # the browser averages what is finer than its dots
+        tag = re.sub(r"image-rendering: ?[a-z-]+;?", "", tag)
     if themed:
         tag = re.sub(r"#[0-9a-f]{6}\b", lambda c: _variable(c.group()), tag)
     return tag
@@ -96,6 +104,22 @@ def _local(tag: str, prefix: str, themed: bool) -> str:
 
 def _variable(colour: str) -> str:
     return f"var({BY_COLOUR[colour]})" if colour in BY_COLOUR else colour
+
+
+def leaves(names: Sequence[str]) -> list[str]:
+    """What comes after the last slash of each name, if that tells them all apart; else the names."""
+    short = [name.rstrip("/").rsplit("/", 1)[-1] for name in names]
+    return short if len(set(short)) == len(set(names)) else list(names)
+
+
+def two_lines(name: str, length: int) -> str:
+    """A name that is too long is cut in two, after a space, a slash, an underscore or a hyphen near its middle."""
+    name = " ".join(name.split())
+    if len(name) <= length:
+        return name
+    breaks = [at + 1 for at, letter in enumerate(name[:-1]) if letter in "/ _-"]
+    at = min(breaks, key=lambda place: max(place, len(name) - place), default=len(name) // 2)
+    return f"{shorten(name[:at], length)}\n{shorten(name[at:], length)}"
 
 
 def shorten(name: str, length: int) -> str:

@@ -13,9 +13,9 @@ from genmeta.core.types import ROWS, Weights
 from genmeta.reports.blocks import Picture
 from genmeta.reports.colours import LINE, MUTED
 from genmeta.reports.panels import Panel, panels_of
-from genmeta.reports.svg import drawing, new_figure, shorten
+from genmeta.reports.svg import drawing, leaves, new_figure, shorten
 
-_WIDTH, _LABEL, _TITLE, _KEY = 8.2, 1.35, 0.34, 0.5  # inches
+_WIDTH, _LABEL, _HEAD, _TITLE, _KEY = 8.2, 1.45, 0.3, 0.28, 0.5  # inches
 
 
 @drawing()
@@ -35,8 +35,8 @@ def weights_picture(weights: Weights, other: Weights | None, class_names: Sequen
         UsageError: more than one task, no class rows, or names and shapes that do not fit together.
     """
     _check(weights, other, class_names)
-    panels = panels_of(weights, other, [shorten(name, 18) for name in class_names])
-    height = _TITLE + sum(_height(panel) for panel in panels) + _KEY
+    panels = panels_of(weights, other, [shorten(name, 20) for name in leaves(class_names)])
+    height = sum(_height(panel) for panel in panels) + _KEY
     figure = new_figure(_WIDTH, height)
     top = 0.0
     for panel in panels:
@@ -69,8 +69,8 @@ def _check(weights: Weights, other: Weights | None, class_names: Sequence[str]) 
 
 def _height(panel: Panel) -> float:
     if panel.tiles:
-        return _tile_size(panel)[1] + _TITLE + 0.15
-    return len(panel.images) * (_strip(panel) + _TITLE) + 0.15
+        return _HEAD + _tile_size(panel)[1] + _TITLE + 0.2
+    return _HEAD + len(panel.images) * (_strip(panel) + _TITLE) + 0.2
 
 
 def _strip(panel: Panel) -> float:
@@ -80,24 +80,23 @@ def _strip(panel: Panel) -> float:
 
 def _tile_size(panel: Panel) -> tuple[float, float]:
     rows, columns = panel.images[0].shape[:2]
-    width = min((_WIDTH - 0.4) / 3, 1.9)
+    width = min((_WIDTH - _LABEL - 0.4) / 3, 2.0)
     return width, width * rows / columns
 
 
 def _draw(figure: Figure, panel: Panel, top: float) -> None:
+    y = 1 - (top + 0.15) / figure.get_size_inches()[1]
+    figure.text(0, y, panel.kind, fontsize=10, fontweight="bold", va="center")
     for at, (image, version, limit) in enumerate(zip(panel.images, panel.versions, panel.limits, strict=True)):
         if panel.tiles:
             width, height = _tile_size(panel)
-            left, y = at * (width + 0.2), top + _TITLE
+            left, y = _LABEL + at * (width + 0.2), top + _HEAD + _TITLE
         else:
             width, height, left = _WIDTH - _LABEL - 0.02, _strip(panel), _LABEL
-            y = top + _TITLE + at * (height + _TITLE)
+            y = top + _HEAD + _TITLE + at * (height + _TITLE)
         axes = _place(figure, left, y, width, height)
-        # more columns than the page has dots: averages instead of a choice
-        way = "none" if image.shape[1] <= 500 else "antialiased"
-        axes.imshow(image, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation=way)
-        heading = f"{panel.kind}, {version}" if at == 0 or not panel.tiles else version
-        axes.set_title(heading, loc="left", fontsize=9, pad=5, fontweight="bold")
+        axes.imshow(image, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
+        axes.set_title(version, loc="left", fontsize=9, pad=5)
         axes.set_title(f"±{limit:.2g}", loc="right", fontsize=8, pad=5, color=MUTED)
         axes.set_xticks([])
         axes.set_yticks(range(len(panel.labels)) if not panel.tiles else [], panel.labels if not panel.tiles else [])

@@ -14,11 +14,14 @@ from typing import Any
 from genmeta.core.errors import UsageError
 from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.data import open_dataset
-from genmeta.engine import Evaluation, Trained, evaluate, paired, train
+from genmeta.engine import Evaluation, Trained, evaluate, paired, steps_to_reach, train
 from genmeta.engine.run_directory import git_commit
 from genmeta.engine.runtime import machine
 from genmeta.engine.training import warn_of_skipped
 from genmeta.tasks import ClassificationTasks
+
+#: Accuracies whose steps and seconds a result file gives.
+LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95)
 
 
 def open_tasks(trained: Trained, config: EvaluationConfig) -> ClassificationTasks:
@@ -91,6 +94,7 @@ class Comparison:
             methods[name] = {
                 **describe_training(self.trained[name]),
                 "scores": {str(step): scores.summary() for step, scores in evaluation.items()},
+                "reached": {str(level): _reached(evaluation, level) for level in LEVELS},
                 "paired_difference": {
                     str(step): _interval(paired(scores.accuracy, base)) for step, scores in evaluation.items()
                 },
@@ -155,6 +159,12 @@ def provenance() -> dict[str, Any]:
         "machine": machine(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _reached(evaluation: Evaluation, level: float) -> dict[str, float | int] | None:
+    """The fewest scored steps to a mean accuracy of ``level`` and their milliseconds."""
+    found = steps_to_reach(evaluation, level)
+    return None if found is None else {"steps": found[0], "adaptation_ms": round(1000 * found[1], 3)}
 
 
 def _interval(interval: Any) -> dict[str, float]:
