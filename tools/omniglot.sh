@@ -26,14 +26,9 @@ $genmeta train scratch --data omniglot --threads 1 --resume --run runs/omniglot/
 
 cd runs/omniglot # so that rows are named by their runs
 genmeta=${GENMETA:-../../.venv/bin/genmeta}
-rows="scratch protonet maml meta-sgd hypernet meta-sgd-hn"
-score="--data omniglot --threads 1 --tasks 600 --adapt-steps 0,1,5"
-for shots in 1 5; do
-  for ways in 5 20; do
-    $genmeta compare $(printf './%s ' $rows) $score --ways $ways --shots $shots --out ../../results/omniglot-${ways}w${shots}s
-  done
-done
-cells="meta-sgd-film meta-sgd-hn-constant-start hypernet meta-sgd-hn"
-for ways in 5 20; do
-  $genmeta compare $(printf './%s ' $cells) $score --ways $ways --shots 1 --out ../../results/omniglot-ablation-${ways}w1s
+rows="scratch protonet maml meta-sgd hypernet meta-sgd-hn meta-sgd-film meta-sgd-hn-constant-start"
+for task in "5 1" "20 1" "5 5"; do
+  read -r ways shots <<< "$task"
+  $genmeta compare $(printf './%s ' $rows) --data omniglot --threads 1 --tasks 600 --adapt-steps 0,1,3,5 \
+    --ways $ways --shots $shots --out ../../results/omniglot-${ways}w${shots}s
 done

@@ -133,6 +133,7 @@ BAD: dict[str, tuple[Callable[[str], tuple[object, ...]], str]] = {
     "no number": (lambda s: ("maml", "--data", s, "--ways", "many"), "--ways takes a number or a range"),
     "backwards": (lambda s: ("maml", "--data", s, "--ways", "6-3"), "does not run backwards"),
     "no steps": (lambda s: ("maml", "--data", s, "--steps", 0), "steps must be 1 or more, got 0"),
+    "no such device": (lambda s: ("maml", "--data", s, "--device", "gpu"), "Unknown device 'gpu'"),
     "no folder": (lambda s: ("maml", "--data", "folder:/does/not/exist"), "/does/not/exist"),
     "no checkpoint": (lambda s: ("maml", "--data", s, "--ways", 3, "--queries", 2, "--init", "nowhere"), "'nowhere'"),
 }

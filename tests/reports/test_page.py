@@ -156,7 +156,7 @@ def test_write_replaces_whole_or_not_at_all(tmp_path: Path, full: Report, monkey
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make, message",
     [
         (lambda: Picture(b"GIF89a", "x"), "6 bytes do not begin as a PNG"),
         (lambda: Picture(png(), "  "), "needs an alt text"),

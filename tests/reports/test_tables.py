@@ -68,6 +68,7 @@ def test_steps_table_by_hand(evaluations: dict[str, Evaluation]) -> None:
         ("hypernet", "0", "12.3", "not reached", "–"),
         ("protonet", "0", "12.3", "not reached", "–"),
     )
+    assert table.numeric == (False, True, True, True, True)
 
 
 def test_reached_without_a_time(one: dict[str, Evaluation]) -> None:
@@ -85,7 +86,7 @@ def test_one_episode_has_no_interval(one: dict[str, Evaluation]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change, message",
     [
         ({"steps": ()}, "one number of steps or more"),
         ({"steps": (1,)}, r"'protonet' was scored after \[0\] steps, none of \[1\]"),

@@ -16,7 +16,7 @@ from genmeta.engine.runtime import keep_freed_memory, use_threads
 from genmeta.reports import accuracy_table, comparison_report, print_table, write_report
 from genmeta.scenarios import Comparison, compare
 
-#: Rows of the table, in order. `scratch` gets the rule and rate that were best for it on validation tasks.
+#: Rows of the table, in order. `scratch` gets the rule and rate that did best for it on Omniglot's validation tasks.
 METHODS = {
     "protonet": {"steps": 500},
     "maml": {"steps": 100, "options": {"inner_steps": 5, "row_lr": 0.5}},

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted: the same command with --resume goes on from here", file=sys.stderr)
+        print("interrupted: train goes on with --resume; compare and demo go on by themselves", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)

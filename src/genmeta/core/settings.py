@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genmeta.core.errors import UsageError
+from genmeta.core.errors import UsageError, unknown
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class TrainConfig:
         for name in ("steps", "tasks_per_batch", "validate_every", "validate_tasks"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        if self.device not in DEVICES:
+            raise unknown("device", self.device, DEVICES)
         if not self.lr > 0 or not self.clip > 0:
             raise UsageError(f"lr and clip must be above 0, got {self.lr} and {self.clip}.")
 

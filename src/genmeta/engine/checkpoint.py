@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import nn
 
 from genmeta.core.errors import CheckpointError
@@ -46,8 +47,9 @@ def save_model(path: str | Path, meta_learner: nn.Module, config: Mapping[str, A
     """Writes weights and settings into one file, atomically."""
     tensors = {name: value.detach().contiguous().clone() for name, value in meta_learner.state_dict().items()}
     header = {"genmeta": json.dumps({"schema": SCHEMA, **config}, ensure_ascii=False)}
+    data = serialise(tensors, metadata=header)
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        temporary.write_bytes(data)
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -151,8 +153,11 @@ class _opened:
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Writes what resuming needs, atomically."""
+    # into memory first: torch hides the operating system's errors, a full disk among them, behind its own
+    data = io.BytesIO()
+    torch.save(dict(state), data)
     with atomic_path(path) as temporary:
-        torch.save(dict(state), temporary)
+        temporary.write_bytes(data.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -61,6 +61,8 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
     """
     keep_freed_memory()
     use_threads(config.threads)
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda needs a CUDA GPU that torch can use, and there is none. Use auto or cpu.")
     method = METHODS[config.method]
     make_options(method, config.options)
     data = open_mixed(config)

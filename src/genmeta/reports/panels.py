@@ -10,7 +10,6 @@ from torch import Tensor
 
 from genmeta.core.types import ROWS, Weights
 
-
 # dots of a weight in a tile; the gaps between tiles are one dot
 _DOTS = 4
 

@@ -44,6 +44,7 @@ th:first-child,td:first-child{padding-left:0}
 th:last-child,td:last-child{padding-right:0}
 .number{text-align:right}
 td.number{white-space:nowrap}
+th.number{min-width:4.75rem}
 td.none{color:var(--muted)}
 td strong{font-weight:700}
 footer{padding-top:1rem;padding-bottom:3rem;font-size:.875rem}

@@ -31,7 +31,6 @@ _SETTINGS: Any = {
     "ytick.color": MUTED,
     "svg.fonttype": "none",
     "svg.hashsalt": "genmeta",
-    "image.composite_image": False,
 }
 
 
