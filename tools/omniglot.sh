@@ -26,9 +26,16 @@ $genmeta train scratch --data omniglot --threads 1 --resume --run runs/omniglot/
 
 cd runs/omniglot # so that rows are named by their runs
 genmeta=${GENMETA:-../../.venv/bin/genmeta}
-rows="scratch protonet maml meta-sgd hypernet meta-sgd-hn meta-sgd-film meta-sgd-hn-constant-start"
-for task in "5 1" "20 1" "5 5"; do
-  read -r ways shots <<< "$task"
-  $genmeta compare $(printf './%s ' $rows) --data omniglot --threads 1 --tasks 600 --adapt-steps 0,1,3,5 \
-    --ways $ways --shots $shots --out ../../results/omniglot-${ways}w${shots}s
-done
+rows="scratch protonet maml meta-sgd hypernet meta-sgd-hn"
+cells="meta-sgd-film meta-sgd-hn-constant-start hypernet meta-sgd-hn"
+score() { # NAME WAYS SHOTS ROWS...
+  local name=$1 ways=$2 shots=$3
+  shift 3
+  $genmeta compare $(printf './%s ' "$@") --data omniglot --threads 1 --tasks 600 --adapt-steps 0,1,5 \
+    --ways "$ways" --shots "$shots" --out "../../results/$name"
+}
+score omniglot-5w1s 5 1 $rows
+score omniglot-20w1s 20 1 $rows
+score omniglot-5w5s 5 5 $rows
+score omniglot-ablation-5w1s 5 1 $cells
+score omniglot-ablation-20w1s 20 1 $cells

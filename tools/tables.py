@@ -45,7 +45,7 @@ def accuracy(scores: dict[str, float]) -> str:
     return f"{scores['accuracy']:.1f} ± {scores['accuracy_ci95']:.1f}"
 
 
-#: Rows of the main tables; the ablation has rows of its own in the same files.
+#: Rows of the main tables.
 ROWS = ("scratch", "protonet", "maml", "meta-sgd", "hypernet", "meta-sgd-hn")
 
 
@@ -79,7 +79,7 @@ def count(step: str) -> str:
 def ablation() -> str:
     """{constant, generated} start × {constant, generated} step sizes, after 0, 1 and 5 steps."""
     rows = []
-    for setting, name in (("5-way 1-shot", "omniglot-5w1s"), ("20-way 1-shot", "omniglot-20w1s")):
+    for setting, name in (("5-way 1-shot", "omniglot-ablation-5w1s"), ("20-way 1-shot", "omniglot-ablation-20w1s")):
         found = results(name)
         for start, sizes, method in (
             ("constant", "constant", "meta-sgd-film"),

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from genmeta.core.errors import UsageError
 from genmeta.engine import Evaluation
-from genmeta.reports import Table, print_table, score_table, steps_table
+from genmeta.reports import Table, accuracy_table, print_table, score_table, steps_table
 
 
 def mean_and_half(values: list[float]) -> tuple[float, float]:
@@ -126,3 +126,25 @@ def test_print_table_aligns_numbers_right() -> None:
     ends = [len(line.rstrip()) for line in out.getvalue().splitlines() if line.strip()[:1] in ("a", "b")]
     assert len(ends) == 2
     assert ends[0] == ends[1]
+
+
+def test_accuracy_table_by_hand(evaluations: dict[str, Evaluation]) -> None:
+    both = {name: scores for name, scores in evaluations.items() if {0, 5} <= set(scores)}
+    reference = next(iter(both))
+    table = accuracy_table(both, (0, 5), reference)
+    assert table.headers == ("Method", "0 steps", "5 steps", "Δ at 0", "Δ at 5")
+    base = both[reference][5].accuracy
+    for row in table.rows:
+        for column, step in ((1, 0), (2, 5)):
+            mean, half = mean_and_half([100 * a for a in both[row[0]][step].accuracy.tolist()])
+            assert row[column] == f"{mean:.1f} ± {half:.1f}"
+            if (row[0], step) == (reference, 5):
+                assert row[column + 2] == "–"
+            else:
+                gap, half = mean_and_half((100 * (both[row[0]][step].accuracy - base)).tolist())
+                assert row[column + 2].lstrip("+−-") == f"{abs(gap):.1f} ± {half:.1f}"
+
+
+def test_accuracy_table_wants_every_step(evaluations: dict[str, Evaluation]) -> None:
+    with pytest.raises(UsageError, match="not after 77"):
+        accuracy_table(evaluations, (0, 77))

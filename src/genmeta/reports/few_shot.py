@@ -56,8 +56,8 @@ def _sections(comparison: Comparison) -> list[Section]:
             accuracy_table(evaluations, config.steps, comparison.reference),
             score_table(evaluations, config.steps[-1:]),
             accuracy_curves(evaluations, "Accuracy against adaptation steps"),
-            steps_table(evaluations),
             calibration_curves(evaluations, dict.fromkeys(evaluations, last)),
+            steps_table(evaluations),
         ),
     )
     shown = next((m for m in ("meta-sgd-hn", "hypernet") if m in comparison.trained), next(iter(comparison.trained)))

@@ -97,9 +97,12 @@ def accuracy_table(evaluations: Mapping[str, Evaluation], steps: Sequence[int], 
         reference: the method whose accuracy after the last step is subtracted, episode by episode; ``None`` for none.
 
     Raises:
-        UsageError: no methods, or a reference that was not scored.
+        UsageError: no methods, a method not scored after one of the steps, or a reference that was not scored.
     """
     check(evaluations)
+    for name, scores in evaluations.items():
+        if missing := [step for step in steps if step not in scores]:
+            raise UsageError(f"{name!r} was scored after {sorted(scores)} steps, not after {missing[0]}.")
     last = steps[-1]
     headers = ["Method", *(count(step) for step in steps)]
     caption = "Accuracy in percent with its 95 % confidence interval, the same episodes for every method."
