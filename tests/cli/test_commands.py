@@ -45,7 +45,7 @@ def run(*arguments: object) -> None:
     main([str(a) for a in arguments])
 
 
-SMALL = ("--ways", 3, "--shots", 1, "--queries", 2, "--steps", 4, "--tasks-per-batch", 2, "--width", 8, "--threads", 1)
+SMALL = ("--ways", 3, "--shots", 1, "--queries", 2, "--steps", 4, "--tasks-per-batch", 2, "--width", 16, "--threads", 1)
 
 
 def train(spec: str, out: Path, *more: object, method: str = "hypernet") -> None:
@@ -133,6 +133,7 @@ BAD: dict[str, tuple[Callable[[str], tuple[object, ...]], str]] = {
     "no number": (lambda s: ("maml", "--data", s, "--ways", "many"), "--ways takes a number or a range"),
     "backwards": (lambda s: ("maml", "--data", s, "--ways", "6-3"), "does not run backwards"),
     "no steps": (lambda s: ("maml", "--data", s, "--steps", 0), "steps must be 1 or more, got 0"),
+    "too narrow": (lambda s: ("maml", "--data", s, "--width", 8), "Use a width of 16 or more"),
     "no such device": (lambda s: ("maml", "--data", s, "--device", "gpu"), "Unknown device 'gpu'"),
     "no folder": (lambda s: ("maml", "--data", "folder:/does/not/exist"), "/does/not/exist"),
     "no checkpoint": (lambda s: ("maml", "--data", s, "--ways", 3, "--queries", 2, "--init", "nowhere"), "'nowhere'"),
@@ -187,7 +188,7 @@ def test_truncated_and_foreign_checkpoints(spec: str, tmp_path: Path, capsys: py
     assert "truncated" in said
     said = refused(
         capsys, "train", "maml", "--data", spec, "--run", tmp_path / "other", "--init", tmp_path / "run",
-        "--ways", 3, "--queries", 2, "--width", 16,
+        "--ways", 3, "--queries", 2, "--width", 32,
     )  # fmt: skip
     assert "checkpoint for another learner" in said
     assert not (tmp_path / "other").exists()

@@ -37,7 +37,7 @@ def config(photos: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
             "queries": 2,
             "steps": 6,
             "tasks_per_batch": 2,
-            "width": 8,
+            "width": 16,
             "validate_every": 2,
             "validate_tasks": 4,
             "device": "cpu",

@@ -42,7 +42,7 @@ def config(name: str, run: Path, **options: object) -> TrainConfig:
         steps=4,
         tasks_per_batch=2,
         learner="mlp",
-        width=8,
+        width=16,
         validate_every=2,
         validate_tasks=2,
         device="cpu",
@@ -109,7 +109,7 @@ def test_the_body_stays_unless_asked(name: str, tmp_path: Path) -> None:
     for body in ("no", "yes"):
         run = tmp_path / body
         trained = train(config(name, run, train_body=body), progress=False)
-        before = make_learner("mlp", width=8, groups=8)
+        before = make_learner("mlp", width=16, groups=8)
         del trained
         state = {key: value for key, value in final(run).items() if key.startswith("meta_learner.learner.")}
         reference = {key: value for key, value in final(run).items() if key.startswith("objective.reference.")}

@@ -61,6 +61,11 @@ class Norm(nn.Module):
         super().__init__()
         if config.norm == "group" and channels % config.groups:
             raise UsageError(f"{channels} channels do not divide into {config.groups} groups; change width or groups.")
+        if config.norm == "group" and channels < 2 * config.groups:
+            raise UsageError(
+                f"Group norm needs 2 or more channels in each of its {config.groups} groups, but there are {channels} "
+                f"channels: of one value it leaves nothing. Use a width of {2 * config.groups} or more, or fewer groups."
+            )
         self.kind, self.groups = config.norm, config.groups
         self.scale = nn.Parameter(torch.ones(channels))
         self.shift = nn.Parameter(torch.zeros(channels))
