@@ -31,7 +31,7 @@ def test_the_run_directory_is_complete(name: str, config: Config) -> None:
     run = Path(settings.run)
     saved = json.loads((run / "config.json").read_text())
     assert saved["method"] == trained.method == name
-    assert saved["training"]["width"] == 8
+    assert saved["training"]["width"] == 16
     assert saved["learner"]["size"] == 16
     assert (run / "last.ckpt").is_file()
     assert load(run).config == trained.config
@@ -84,7 +84,7 @@ def test_training_may_begin_from_another_runs_learner(config: Config) -> None:
     ]
     assert all(torch.equal(value, learners[1][name]) for name, value in learners[0].items())
     with pytest.raises(CheckpointError, match="is a checkpoint for another learner"):
-        train(config("scratch", "third", init=first.run, width=16), progress=False)
+        train(config("scratch", "third", init=first.run, width=32), progress=False)
 
 
 def test_data_sets_may_be_mixed(config: Config, photos: Path) -> None:
