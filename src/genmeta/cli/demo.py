@@ -19,9 +19,9 @@ from genmeta.scenarios import Comparison, compare
 #: Rows of the table, in order. `scratch` gets the rule and rate that did best for it on Omniglot's validation tasks.
 METHODS = {
     "protonet": {"steps": 500},
-    "maml": {"steps": 100, "options": {"inner_steps": 5, "row_lr": 0.5}},
-    "hypernet": {"steps": 100},
-    "meta-sgd-hn": {"steps": 100},
+    "maml": {"steps": 50, "options": {"inner_steps": 3, "row_lr": 0.5}},
+    "hypernet": {"steps": 80},
+    "meta-sgd-hn": {"steps": 80},
     "scratch": {"options": {"inner_rule": "adam", "inner_lr": 0.003}},
 }
 TARGETS = {"unseen scripts": "glyphs", "handwritten digits": "digits"}
@@ -72,7 +72,7 @@ def _training(name: str, out: Path, threads: int) -> TrainConfig:
         quarter_turns=True,
         lr=0.004 if first else 0.001,
         validate_every=250 if first else 50,
-        validate_tasks=20,
+        validate_tasks=10,
         init="" if name in ("protonet", "scratch") else str(out / "protonet"),
         threads=threads,
         **special,  # type: ignore[arg-type]
