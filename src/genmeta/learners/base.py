@@ -64,7 +64,7 @@ class Norm(nn.Module):
         if config.norm == "group" and channels < 2 * config.groups:
             raise UsageError(
                 f"Group norm needs 2 or more channels in each of its {config.groups} groups, but there are {channels} "
-                f"channels: of one value it leaves nothing. Use a width of {2 * config.groups} or more, or fewer groups."
+                f"channels: of one value it leaves nothing. Use a width of {2 * config.groups} or more."
             )
         self.kind, self.groups = config.norm, config.groups
         self.scale = nn.Parameter(torch.ones(channels))
