@@ -86,7 +86,7 @@ class Comparison:
         return "scratch" if "scratch" in self.evaluations else next(iter(self.evaluations))
 
     def as_json(self) -> dict[str, Any]:
-        """The documented, stable object of ``genmeta compare --json``; see the reference on result files."""
+        """The documented, stable object of ``genmeta compare --json``; see ``docs/result-files.md``."""
         last = self.config.steps[-1]
         base = self.evaluations[self.reference][last].accuracy
         methods = {}
