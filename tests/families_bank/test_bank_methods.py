@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import signal
 from pathlib import Path
 
@@ -188,7 +190,13 @@ def test_the_unconditional_ablation_sees_nothing_of_the_support_set() -> None:
 
 
 def test_the_unconditional_adversarial_ablation_trains(tmp_path: Path) -> None:
-    train(config("maml-gan", tmp_path, conditional="no", task_weight=0, adversary="hinge"), progress=False)
+    settings = {"conditional": "no", "task_weight": 0, "adversary": "hinge"}
+    trained = train(config("maml-gan", tmp_path, **settings), progress=False)
+    assert trained.config["result"]["steps"] == 4
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert all(math.isfinite(value) for line in lines for value in line.values())
+    # both sides of the game were played
+    assert {"train_match"} < {name for name in lines[-1] if name.startswith("train_")}
 
 
 @pytest.mark.parametrize(
