@@ -167,7 +167,7 @@ def unit(features: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
 
     Features of a ReLU network are positive and may be of any length, which makes plain gradient steps on class rows
     blow up or crawl. With unit vectors the same step sizes suit every learner, and distances to prototypes lose
-    nothing (measured on Omniglot, 20-way 1-shot: 94.5 raw, 94.4 centred and scaled, without retraining).
+    next to nothing.
     """
     centred = features - features.mean(-1, keepdim=True)
     # the small constant keeps the derivative finite for an image without any features
