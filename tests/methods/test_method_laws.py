@@ -113,6 +113,24 @@ def test_training_and_use_take_the_same_steps(name: str, norm: str) -> None:
 
 
 @every_method
+@both_norms
+def test_adapting_first_and_responding_later_is_answering(name: str, norm: str) -> None:
+    it, task = used(name, norm), make_task()
+    with torch.no_grad():
+        adapted = it.adapt(task.support, task.ways, seeded(3))
+        parts = [it.respond(task.query.images[:, at : at + 3], adapted) for at in (0, 3)]
+    torch.testing.assert_close(it.pooled(torch.cat(parts, 1), task.n_tasks), answer(it, task), **CLOSE)
+
+
+@every_method
+def test_classes_may_have_different_numbers_of_images(name: str) -> None:
+    it, task = used(name), make_task()
+    few = Examples(task.support.images[:, :4], task.support.targets[:, :4])
+    assert few.targets[0].bincount().unique().numel() > 1
+    assert answer(it, task._replace(support=few)).isfinite().all()
+
+
+@every_method
 def test_answers_on_the_way_are_those_of_fewer_steps(name: str) -> None:
     it, task = used(name), make_task()
     with torch.no_grad():

@@ -23,6 +23,7 @@ from genmeta.methods import (  # noqa: F401  (they register themselves)
     versa,
     weight_models,
 )
+from genmeta.methods.adapted import Adapted, State
 from genmeta.methods.base import METHODS, Method, make_options
 from genmeta.methods.meta_learner import MetaLearner, Parts
 from genmeta.methods.objectives import Objective
@@ -86,4 +87,15 @@ def build_method(
         return method.build(make_options(method, options or {}), learner, vision or Classification(), rng)
 
 
-__all__ = ["METHODS", "MetaLearner", "Method", "Objective", "Parts", "build_method", "list_methods", "make_options"]
+__all__ = [
+    "METHODS",
+    "Adapted",
+    "MetaLearner",
+    "Method",
+    "Objective",
+    "Parts",
+    "State",
+    "build_method",
+    "list_methods",
+    "make_options",
+]

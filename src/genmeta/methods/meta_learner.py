@@ -28,6 +28,7 @@ from genmeta.generators import (
     StepSizes,
 )
 from genmeta.learners import Learner, Statistics
+from genmeta.methods.adapted import Adapted, FeatureMemory, State
 from genmeta.vision import VisualTask
 
 #: Images of one chunk of tasks where weights are shared by all tasks; bounds memory, not results.
@@ -68,30 +69,6 @@ class Parts:
     rows: ParameterGenerator | None = None
     writer: StartWriter | None = None
     reader: nn.Module | None = None
-
-
-class _Memory:
-    """Features of one set of images, recomputed only when a shared tensor has changed since the last call.
-
-    Rows-only adaptation therefore embeds each image once, however many steps follow.
-    """
-
-    def __init__(self, learner: Learner, images: Tensor, names: tuple[str, ...]) -> None:
-        self._learner, self._images, self._names = learner, images, names
-        self._of: tuple[Tensor | None, ...] | None = None
-        self._result: tuple[Tensor, Statistics] | None = None
-
-    def features(self, weights: Weights, statistics: Statistics | None, graph: bool) -> tuple[Tensor, Statistics]:
-        """Features and norm statistics under ``weights``; ``graph`` keeps the way back to the learner's own weights."""
-        of = tuple(weights.get(name) for name in self._names)
-        same = self._result is not None and all(a is b for a, b in zip(of, self._of or (), strict=True))
-        # statistics change with the support pass, which changes with the same tensors
-        if not same or self._result is None:
-            moving = any(tensor is not None and tensor.requires_grad for tensor in of)
-            with torch.set_grad_enabled(torch.is_grad_enabled() and (graph or moving)):
-                self._result = self._learner.features(self._images, weights, statistics)
-            self._of = of
-        return self._result
 
 
 class MetaLearner(nn.Module):
@@ -138,7 +115,7 @@ class MetaLearner(nn.Module):
                 By default the method's own number.
         """
         samples = samples or self.samples
-        return self._start(support, ways, rng, samples, _Memory(self.learner, support.images, self._names))
+        return self._start(support, ways, rng, samples, FeatureMemory(self.learner, support.images, self._names))
 
     def _start(
         self,
@@ -146,7 +123,7 @@ class MetaLearner(nn.Module):
         ways: int,
         rng: torch.Generator,
         samples: int,
-        memory: _Memory,
+        memory: FeatureMemory,
         evidence: Examples | None = None,
     ) -> Start:
         n_tasks = support.images.shape[0]
@@ -166,7 +143,9 @@ class MetaLearner(nn.Module):
                 gradient = self.row_gradient(features, targets, rows)
                 written = self.row_generator.guided(classes, rng, gradient)
             elif isinstance(self.row_generator, PosteriorGenerator) and evidence is not None:
-                known = self._context(evidence, ways, samples, _Memory(self.learner, evidence.images, self._names))
+                known = self._context(
+                    evidence, ways, samples, FeatureMemory(self.learner, evidence.images, self._names)
+                )
                 written = self.row_generator.match(classes, known.classes.flatten(0, 1), rng)  # type: ignore[union-attr]
             else:
                 written = self.row_generator(classes, rng)
@@ -195,7 +174,7 @@ class MetaLearner(nn.Module):
 
         return gradient
 
-    def _context(self, support: Examples, ways: int, samples: int, memory: _Memory) -> Context | None:
+    def _context(self, support: Examples, ways: int, samples: int, memory: FeatureMemory) -> Context | None:
         if self.encoder is None:
             return None
         features, _ = memory.features({}, None, graph=True)
@@ -219,7 +198,7 @@ class MetaLearner(nn.Module):
             weights[name] = base[name] + self.scales[at] * unit * deltas[name]
         return weights, written.cost
 
-    def _base_rows(self, support: Examples, ways: int, samples: int, weights: Weights, memory: _Memory) -> Tensor:
+    def _base_rows(self, support: Examples, ways: int, samples: int, weights: Weights, memory: FeatureMemory) -> Tensor:
         generated = self.shared_generator is not None
         if generated:
             support = _repeat(support, samples)
@@ -234,6 +213,84 @@ class MetaLearner(nn.Module):
 
     # -- adapt and answer -------------------------------------------------------------------------------------------
 
+    def adapt(
+        self,
+        support: Examples,
+        ways: int,
+        rng: torch.Generator,
+        *,
+        steps: int | None = None,
+        at: tuple[int, ...] | None = None,
+        samples: int | None = None,
+        differentiable: bool = False,
+        evidence: Examples | None = None,
+    ) -> Adapted:
+        """Generates a start from the support set and takes steps on it: all that answering needs, without a query.
+
+        Args:
+            support: of ``T`` tasks; classes may have different numbers of images.
+            ways: number of classes ``K``.
+            rng: noise of the generators.
+            steps: adaptation steps to take; by default the method's own number.
+            at: after which steps :meth:`respond` will be asked; by default after the last.
+            samples: draws ``S`` of the start for each task; by default the method's own number.
+            differentiable: keep the graph for meta-training.
+            evidence: in meta-training, the support and query examples that a latent is drawn given, where the
+                generator matches a posterior; adaptation sees the support set alone in any case.
+        """
+        steps = self.inner_steps if steps is None else steps
+        samples = samples or self.samples
+        memory = FeatureMemory(self.learner, support.images, self._names)
+        start = self._start(support, ways, rng, samples, memory, evidence)
+        targets, share = batching.repeat(support.targets, samples), samples
+        if samples > 1 and self._names:
+            # the draws have features of their own; otherwise they share those of their task
+            memory, share = FeatureMemory(self.learner, batching.repeat(support.images, samples), self._names), 1
+
+        def features(weights: Weights) -> Tensor:
+            return batching.repeat(memory.features(weights, None, graph=differentiable)[0], share)
+
+        def loss(weights: Weights) -> Tensor:
+            return self.vision.loss(self.vision.outputs(features(weights), weights[ROWS]), targets)
+
+        trajectory = self.adapter.adapt(start, loss, steps, differentiable=differentiable)
+        if start.latent is not None:
+            start = start._replace(cost=start.cost + start.latent.cost(trajectory[-1]))
+        states = {}
+        for step in at if at is not None else (steps,):
+            weights = trajectory[step]
+            statistics: Statistics | None = None
+            if self.learner.config.norm == "batch":
+                statistics = memory.features(weights, None, graph=differentiable)[1]
+            read = self.reader is not None
+            tokens = self.vision.tokens(features(weights), targets, ways) if read else None
+            states[step] = State(weights, statistics, tokens)
+        return Adapted(states, start, trajectory, share)
+
+    def respond(self, images: Tensor, adapted: Adapted, step: int | None = None) -> Tensor:
+        """Outputs ``[T*S N K]`` for images ``[T N C H W]``, each on its own; :meth:`pooled` makes one of the ``S``.
+
+        Args:
+            images: of the tasks that were adapted to.
+            adapted: from :meth:`adapt`.
+            step: one of the steps that :meth:`adapt` was asked for; by default the last of them.
+        """
+        step = max(adapted.states) if step is None else step
+        return self._respond(self._query_memory(images, adapted), adapted, step, differentiable=False)
+
+    def _query_memory(self, images: Tensor, adapted: Adapted) -> FeatureMemory:
+        each = adapted.start.samples // adapted.share
+        return FeatureMemory(self.learner, batching.repeat(images, each), self._names)
+
+    def _respond(self, memory: FeatureMemory, adapted: Adapted, step: int, *, differentiable: bool) -> Tensor:
+        weights, statistics, tokens = adapted.states[step]
+        features, _ = memory.features(weights, statistics, graph=differentiable)
+        features = batching.repeat(features, adapted.share)
+        outputs = self.vision.outputs(features, weights[ROWS])
+        if self.reader is not None and tokens is not None:
+            outputs = outputs + self.reader(features, tokens)
+        return outputs
+
     def answers(
         self,
         task: Task,
@@ -245,54 +302,34 @@ class MetaLearner(nn.Module):
         differentiable: bool = False,
         evidence: Examples | None = None,
     ) -> tuple[dict[int, Tensor], Start, list[Weights]]:
-        """Query outputs after the given numbers of adaptation steps.
+        """Query outputs after the given numbers of adaptation steps: :meth:`adapt`, then :meth:`respond`.
 
         Args:
             task: a batch of ``T`` tasks.
             steps: adaptation steps to take.
             rng: noise of the generators.
             at: after which steps to answer; by default after the last.
-            samples: draws ``S`` of the start for each task; by default the method's own number.
-            differentiable: keep the graph for meta-training.
-            evidence: in meta-training, the support and query examples that a latent is drawn given, where the
-                generator matches a posterior; adaptation sees the support set alone in any case.
+            samples: see :meth:`adapt`.
+            differentiable: see :meth:`adapt`.
+            evidence: see :meth:`adapt`.
 
         Returns:
             Step -> outputs ``[T*S N K]``; the start, its cost with what adapting a latent cost; and the trajectory
             ``θ₀ … θ_steps``. :meth:`pooled` makes one prediction of the ``S``.
         """
-        samples = samples or self.samples
-        support, query, ways = task.support, task.query, task.ways
-        support_memory = _Memory(self.learner, support.images, self._names)
-        start = self._start(support, ways, rng, samples, support_memory, evidence)
-        targets, share = batching.repeat(support.targets, samples), samples
-        if samples > 1 and self._names:
-            # the draws have features of their own; otherwise they share those of their task
-            support, query, share = _repeat(support, samples), _repeat(query, samples), 1
-            support_memory = _Memory(self.learner, support.images, self._names)
-        query_memory = _Memory(self.learner, query.images, self._names)
-
-        def support_features(weights: Weights) -> Tensor:
-            return batching.repeat(support_memory.features(weights, None, graph=differentiable)[0], share)
-
-        def support_loss(weights: Weights) -> Tensor:
-            return self.vision.loss(self.vision.outputs(support_features(weights), weights[ROWS]), targets)
-
-        trajectory = self.adapter.adapt(start, support_loss, steps, differentiable=differentiable)
-        if start.latent is not None:
-            start = start._replace(cost=start.cost + start.latent.cost(trajectory[-1]))
-        outputs = {}
-        for step in at if at is not None else (steps,):
-            weights = trajectory[step]
-            statistics: Statistics | None = None
-            if self.learner.config.norm == "batch":
-                statistics = support_memory.features(weights, None, graph=differentiable)[1]
-            features = batching.repeat(query_memory.features(weights, statistics, graph=differentiable)[0], share)
-            outputs[step] = self.vision.outputs(features, weights[ROWS])
-            if self.reader is not None:
-                tokens = self.vision.tokens(support_features(weights), targets, ways)
-                outputs[step] = outputs[step] + self.reader(features, tokens)
-        return outputs, start, trajectory
+        adapted = self.adapt(
+            task.support,
+            task.ways,
+            rng,
+            steps=steps,
+            at=at,
+            samples=samples,
+            differentiable=differentiable,
+            evidence=evidence,
+        )
+        memory = self._query_memory(task.query.images, adapted)
+        outputs = {step: self._respond(memory, adapted, step, differentiable=differentiable) for step in adapted.states}
+        return outputs, adapted.start, adapted.trajectory
 
     @staticmethod
     def pooled(outputs: Tensor, n_tasks: int) -> Tensor:
