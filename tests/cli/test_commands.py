@@ -94,6 +94,35 @@ def test_resume_of_a_finished_run_changes_nothing(spec: str, tmp_path: Path) -> 
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 
 
+def test_compare_over_training_seeds(spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--data", spec, "--out", tmp_path, *SMALL, "--tasks", 4, "--adapt-steps", "0,1")
+    run("compare", "protonet", "weight-vae", *flags, "--seeds", "0,3", "--calibration-tasks", 3, "--json",
+        "--set", "bank_tasks=16", "--set", "hidden=8")  # fmt: skip
+    result = json.loads(capsys.readouterr().out)
+    rows = ["protonet-seed0", "protonet-seed3", "weight-vae-seed0", "weight-vae-seed3"]
+    assert list(result["methods"]) == rows
+    assert list(result["over_seeds"]) == ["protonet-seed0", "weight-vae-seed0"]
+    for name, together in result["over_seeds"].items():
+        assert together["seeds"] == [0, 3]
+        entries = [result["methods"][row] for row in together["rows"]]
+        assert [entry["training"]["seed"] for entry in entries] == [0, 3]
+        for step in ("0", "1"):
+            each = [entry["scores"][step]["accuracy"] for entry in entries]
+            assert together["scores"][step]["accuracy"] == pytest.approx(sum(each) / 2, abs=1e-2)
+            spread = abs(each[0] - each[1]) / 2**0.5
+            assert together["scores"][step]["accuracy_seed_std"] == pytest.approx(spread, abs=1e-2)
+            assert {"temperature", "nll", "ece"} <= entries[0]["scores"][step]["calibrated"].keys()
+        assert (entries[0]["scores"]["1"]["draws"] is None) == name.startswith("protonet")
+    sizes = [result["methods"][row]["generator_parameters"] for row in rows]
+    assert sizes[0] <= 2 < sizes[2]  # a prototype classifier has no generator to speak of
+    assert all(result["methods"][row]["training_cpu_seconds"] > 0 for row in rows)
+    assert "--seeds takes numbers such as 0,1, got 'a'" in refused(
+        capsys, "compare", "protonet", *flags, "--seeds", "a"
+    )
+    message = refused(capsys, "compare", "protonet", *flags, "--calibration-tasks", -1)
+    assert "--calibration-tasks must be 0 or more, got -1" in message
+
+
 def test_compare(spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ("--data", spec, "--out", tmp_path, *SMALL, "--tasks", 3, "--adapt-steps", "0,1")
     run("compare", "protonet", "maml", "scratch", *flags, "--json", "--inner-lr", 0.05, "--set", "inner_rule=sgd")

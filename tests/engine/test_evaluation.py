@@ -14,10 +14,12 @@ from toys import make_classes, make_learner, make_method, perturb
 
 from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
-from genmeta.engine import Interval, StepScores, evaluate, paired, steps_to_reach
-from genmeta.engine.evaluation import calibration_error, episodes
+from genmeta.engine import Interval, StepScores, evaluate, fit_temperatures, paired, steps_to_reach
+from genmeta.engine.calibration import calibration_error, fit_temperature
+from genmeta.engine.evaluation import episodes
 from genmeta.generators import ParameterGenerator, Written
 from genmeta.methods import METHODS, MetaLearner, meta_learner
+from genmeta.methods.diversity import diversity
 from genmeta.tasks import ClassificationTasks
 
 
@@ -124,6 +126,58 @@ def test_probabilities_of_several_samples_are_averaged() -> None:
     nll = -mean.gather(2, task.query.targets[..., None]).log().mean((1, 2))
     np.testing.assert_allclose(got.nll, nll.numpy(), atol=1e-5)
     np.testing.assert_allclose(got.confidence, mean.max(2).values.flatten().numpy(), atol=1e-5)
+
+
+def test_a_single_draw_is_scored_beside_the_average() -> None:
+    it, distribution = random_starts(), tasks()
+    got = evaluate(it, distribution, n_tasks=2, steps=(0, 1), samples=5, seed=4, time_tasks=0)[1]
+    task = episodes(distribution, 0, 2, seed=4)
+    with torch.no_grad():
+        outputs, _, trajectory = it.answers(task, 1, seeded(4, "start", 0), samples=5)
+    each, truth = outputs[1].double().log_softmax(-1).view(2, 5, 12, 3), task.query.targets
+    assert got.draws is not None
+    for i in range(2):
+        assert got.draws.nll[i] == pytest.approx(F.nll_loss(each[i, 0], truth[i]).item(), abs=1e-5)
+        assert got.draws.accuracy[i] == (each[i, 0].argmax(1) == truth[i]).double().mean().item()
+    disagreement = (each[:, 0].argmax(-1) != each[:, 1].argmax(-1)).double().mean().item()
+    assert 0 < got.draws.disagreement == pytest.approx(disagreement)
+    rows = trajectory[1]["rows"].view(2, 5, 3, -1)
+    rows = (rows - rows.mean(2, keepdim=True)).transpose(0, 1)
+    assert got.draws.diversity == pytest.approx(diversity(rows), abs=1e-4)
+    summary = got.summary()["draws"]
+    assert summary["nll_gain"] == pytest.approx((got.draws.nll - got.nll).mean(), abs=1e-4)
+    assert summary["accuracy_gain"] == pytest.approx(100 * (got.accuracy - got.draws.accuracy).mean(), abs=1e-3)
+    alone = evaluate(it, distribution, n_tasks=2, steps=(1,), samples=1, time_tasks=0)[1]
+    assert alone.draws is None
+    assert alone.summary()["draws"] is None
+
+
+def test_scores_after_temperature_scaling() -> None:
+    it, distribution = used("protonet"), tasks()
+    plain = evaluate(it, distribution, n_tasks=3, steps=(0,), time_tasks=0)[0]
+    assert plain.calibrated is None
+    found = fit_temperatures(it, distribution, n_tasks=3, steps=(0,))
+    best = evaluate(it, distribution, n_tasks=3, steps=(0,), time_tasks=0, temperatures=found)[0].calibrated
+    assert best is not None
+    assert best.temperature == found[0]
+    # fitted on these very tasks, it is the best there is for them
+    for other in (0.9 * found[0], 1.1 * found[0], 1.0):
+        scores = evaluate(it, distribution, n_tasks=3, steps=(0,), time_tasks=0, temperatures={0: other})[0]
+        assert scores.calibrated is not None
+        assert scores.calibrated.nll.mean() >= best.nll.mean()
+        assert scores.accuracy == pytest.approx(plain.accuracy)
+    np.testing.assert_allclose(scores.calibrated.nll, plain.nll, atol=1e-9)
+    np.testing.assert_allclose(scores.calibrated.confidence, plain.confidence, atol=1e-9)
+    assert scores.summary()["calibrated"]["ece"] == scores.summary()["ece"]
+
+
+def test_a_known_temperature_is_found() -> None:
+    logits = 4 * torch.randn((20000, 5), generator=seeded(0), dtype=torch.float64)
+    truth = torch.multinomial((logits / 2.5).softmax(-1), 1, generator=seeded(1))[:, 0]
+    assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
+    # always right: as sharp as it may be; an impossible class does no harm
+    certain = torch.tensor([[0.0, -1.0, -math.inf]])
+    assert fit_temperature(certain, torch.tensor([0])) == pytest.approx(1 / 50, rel=1e-3)
 
 
 def test_samples_of_a_start_that_is_not_random_change_nothing() -> None:

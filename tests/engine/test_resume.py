@@ -31,7 +31,7 @@ def tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     """Every tensor and number of nested plain data, by its place."""
     if isinstance(value, dict):
         for key, below in value.items():
-            if key not in ("seconds", "window"):
+            if key not in ("seconds", "cpu_seconds", "window"):
                 yield from tensors(below, f"{name}.{key}")
     elif isinstance(value, (list, tuple)):
         for i, below in enumerate(value):

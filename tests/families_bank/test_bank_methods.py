@@ -142,10 +142,10 @@ def test_with_the_noise_of_each_class_moved_along_so_do_random_draws(
     it, task, to = used(name), make_task(n_tasks=1), torch.tensor([2, 0, 1])
     renamed = task._replace(support=task.support._replace(targets=to[task.support.targets]))
     with torch.no_grad():
-        first = it.answers(task, 2, seeded(0))[0][2]
+        first = it.answers(task, 2, seeded(0), samples=1)[0][2]
         latent = ImplicitGenerator.latent
         monkeypatch.setattr(ImplicitGenerator, "latent", lambda *given: latent(*given)[to.argsort()])
-        second = it.answers(renamed, 2, seeded(0))[0][2]
+        second = it.answers(renamed, 2, seeded(0), samples=1)[0][2]
     torch.testing.assert_close(second[..., to], first, rtol=1e-9, atol=1e-9)
 
 
@@ -199,11 +199,30 @@ def test_the_unconditional_adversarial_ablation_trains(tmp_path: Path) -> None:
     assert {"train_match"} < {name for name in lines[-1] if name.startswith("train_")}
 
 
+@pytest.mark.parametrize("name", ["maml-gan", "diffusion"])
+def test_what_is_kept_is_the_average_of_the_weights(name: str, tmp_path: Path) -> None:
+    kept = {}
+    for ema in (0.0, 0.999):
+        run = tmp_path / str(ema)
+        trained = train(config(name, run, ema=ema, train_body="yes"), progress=False)
+        last = {k.removeprefix("meta_learner."): v for k, v in final(run).items() if k.startswith("meta_learner.")}
+        kept[ema] = trained.meta_learner.state_dict()
+        differs = [n for n, _ in trained.meta_learner.named_parameters() if not torch.equal(kept[ema][n], last[n])]
+        assert bool(differs) == bool(ema)
+    # what training itself does is not touched by it
+    assert_same(*({k: v for k, v in final(tmp_path / str(e)).items() if "average" not in k} for e in kept))
+
+
 @pytest.mark.parametrize(
     "name, options, message",
     [
         ("maml-gan", {"critic_steps": 0}, "critic_steps must be 1 or more"),
         ("maml-gan", {"rebuild_every": 0}, "rebuild_every must be 1 or more"),
+        ("maml-gan", {"truncation": -1}, "truncation must be 0 or more, got -1"),
+        ("maml-gan", {"ema": 1}, "ema must be 0 or more and below 1, got 1"),
+        ("diffusion", {"ema": -0.1}, "ema must be 0 or more and below 1, got -0.1"),
+        ("weight-vae", {"temperature": -1}, "temperature must be 0 or more, got -1"),
+        ("weight-vae", {"samples": 0}, "samples must be 1 or more, got 0"),
         ("weight-vae", {"task_weight": -1}, "task_weight must be 0 or more"),
         ("autoregressive", {"hidden": 10, "heads": 4}, "multiple of heads"),
         ("diffusion", {"sampling_steps": 200}, "sampling_steps <= levels"),

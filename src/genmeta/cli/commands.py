@@ -111,8 +111,12 @@ class Compare:
     """Episodes to score."""
     adapt_steps: str = "0,1,5"
     """After how many adaptation steps to score."""
+    calibration_tasks: int = 0
+    """Validation tasks to fit a temperature to, for scores after scaling; 0 for none."""
     seed: int = 0
     """Of training and of the list of episodes."""
+    seeds: str = ""
+    """Seeds of training separated by commas, such as 0,1: every method is trained once with each."""
     threads: int = 0
     """CPU threads; 0 for torch's choice."""
     download: bool = False

@@ -27,7 +27,8 @@ def run(command: Compare) -> None:
         if name not in METHODS and Path(name).exists():
             ready[Path(name).name] = load(name)
         else:
-            runs[name] = _training(METHODS[name], command)
+            for row, seed in _seeded(name, command).items():
+                runs[row] = _training(METHODS[name], command, row, seed)
     comparison = compare(runs, [_episodes(command)], ready=ready)[0]
     out = Path(command.out)
     result = comparison.as_json()
@@ -40,13 +41,22 @@ def run(command: Compare) -> None:
     console().print(f"{out / 'results.json'}  {out / 'report.html'}")
 
 
-def _training(method: Method, command: Compare) -> TrainConfig:
+def _seeded(name: str, command: Compare) -> dict[str, int]:
+    """Row of the table -> seed of its training."""
+    try:
+        seeds = [int(seed) for seed in command.seeds.split(",")] if command.seeds else [command.seed]
+    except ValueError:
+        raise UsageError(f"--seeds takes numbers such as 0,1, got {command.seeds!r}.") from None
+    return {name: seeds[0]} if len(seeds) == 1 else {f"{name}-seed{seed}": seed for seed in seeds}
+
+
+def _training(method: Method, command: Compare, row: str, seed: int) -> TrainConfig:
     given = command.flags.options()
     mine = {name: value for name, value in given.items() if name in method.option_names}
     return TrainConfig(
         method=method.name,
         data=command.data,
-        run=str(Path(command.out) / method.name),
+        run=str(Path(command.out) / row),
         ways=command.ways,
         shots=command.shots,
         queries=command.queries,
@@ -60,7 +70,7 @@ def _training(method: Method, command: Compare) -> TrainConfig:
         lr=command.lr,
         # training from scratch would not be that from a pretrained start
         init="" if method.name == "scratch" else command.init,
-        seed=command.seed,
+        seed=seed,
         threads=command.threads,
         download=command.download,
         on_bad_image=command.on_bad_image,
@@ -85,6 +95,7 @@ def _episodes(command: Compare) -> EvaluationConfig:
         queries=command.queries,
         tasks=command.tasks,
         adapt_steps=command.adapt_steps,
+        calibration_tasks=command.calibration_tasks,
         seed=command.seed,
         download=command.download,
         on_bad_image=command.on_bad_image,

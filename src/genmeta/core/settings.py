@@ -97,6 +97,7 @@ class EvaluationConfig:
         adapt_steps: after how many adaptation steps to score, separated by commas.
         seed: names the list of episodes; equal seeds give every method equal episodes.
         samples: draws of the start per task whose probabilities are averaged; 0 for the method's own number.
+        calibration_tasks: validation tasks to fit a temperature to, for scores after scaling; 0 for none.
         quarter_turns: count turned classes as classes of their own, even where the data set does not.
         min_images: leave out classes with fewer images.
         download: fetch the data set if it is missing.
@@ -112,6 +113,7 @@ class EvaluationConfig:
     adapt_steps: str = "0,1,5"
     seed: int = 0
     samples: int = 0
+    calibration_tasks: int = 0
     quarter_turns: bool = False
     min_images: int = 0
     download: bool = False
@@ -120,6 +122,8 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if self.tasks < 1:
             raise UsageError(f"--tasks must be 1 or more, got {self.tasks}.")
+        if self.calibration_tasks < 0:
+            raise UsageError(f"--calibration-tasks must be 0 or more, got {self.calibration_tasks}.")
         _ = self.steps
 
     @property

@@ -2,7 +2,15 @@
 
 from genmeta.core.settings import TrainConfig
 from genmeta.engine.checkpoint import Trained, load, read_header
-from genmeta.engine.evaluation import Evaluation, Interval, StepScores, evaluate, paired, steps_to_reach
+from genmeta.engine.evaluation import (
+    Evaluation,
+    Interval,
+    StepScores,
+    evaluate,
+    fit_temperatures,
+    paired,
+    steps_to_reach,
+)
 from genmeta.engine.training import train
 
 __all__ = [
@@ -12,6 +20,7 @@ __all__ = [
     "TrainConfig",
     "Trained",
     "evaluate",
+    "fit_temperatures",
     "load",
     "paired",
     "read_header",

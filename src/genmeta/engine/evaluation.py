@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +13,15 @@ from torch import Tensor
 
 from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
-from genmeta.core.types import Examples, Task
+from genmeta.core.types import ROWS, Examples, Task
+from genmeta.engine.calibration import calibration_error, fit_temperature, scaled
 from genmeta.engine.progress import ProgressBar
 from genmeta.methods import MetaLearner
+from genmeta.methods.diversity import centred, diversity
 from genmeta.tasks import TaskDistribution
 
-#: Bins of the expected calibration error.
-BINS = 15
+#: Episodes whose generated rows are kept to measure how diverse they are.
+DIVERSITY_TASKS = 64
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,38 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class DrawScores:
+    """What a single draw of the start does, where a prediction averages several.
+
+    Attributes:
+        accuracy: ``[E]`` of the first draw of each episode alone.
+        nll: ``[E]`` of the first draw alone.
+        disagreement: share of all query images that the first two draws answer differently.
+        diversity: how much the rows of the draws differ, see :func:`~genmeta.methods.diversity.diversity`.
+    """
+
+    accuracy: np.ndarray
+    nll: np.ndarray
+    disagreement: float
+    diversity: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CalibratedScores:
+    """Scores of the probabilities ``softmax(log p / T)``; which class is likeliest does not change.
+
+    Attributes:
+        temperature: ``T``, fitted on other tasks.
+        nll: ``[E]`` nats per query image.
+        confidence: ``[Q]`` largest probability of each query image.
+    """
+
+    temperature: float
+    nll: np.ndarray
+    confidence: np.ndarray
+
+
+@dataclass(frozen=True)
 class StepScores:
     """Scores after some number of adaptation steps.
 
@@ -50,6 +84,8 @@ class StepScores:
         correct: ``[Q]`` whether it was right.
         seconds: median time per task to generate the start and take the steps, one task at a time; ``nan`` if it was
             not measured.
+        draws: of a single draw, where several are averaged.
+        calibrated: after temperature scaling, where a temperature was given.
     """
 
     accuracy: np.ndarray
@@ -57,6 +93,8 @@ class StepScores:
     confidence: np.ndarray
     correct: np.ndarray
     seconds: float
+    draws: DrawScores | None = None
+    calibrated: CalibratedScores | None = None
 
     @property
     def ece(self) -> float:
@@ -65,29 +103,45 @@ class StepScores:
 
     def summary(self) -> dict[str, Any]:
         """Plain numbers: accuracies in percent."""
-        accuracy, nll = Interval.of(100 * self.accuracy), Interval.of(self.nll)
         return {
-            "accuracy": round(accuracy.mean, 3),
-            "accuracy_ci95": round(accuracy.half_width, 3),
-            "nll": round(nll.mean, 4),
-            "nll_ci95": round(nll.half_width, 4),
+            **_rounded("accuracy", 100 * self.accuracy, 3),
+            **_rounded("nll", self.nll, 4),
             "ece": round(100 * self.ece, 3),
             "adaptation_ms": round(1000 * self.seconds, 3),
+            "draws": self._draws(),
+            "calibrated": self._calibrated(),
         }
+
+    def _draws(self) -> dict[str, Any] | None:
+        """A single draw, and what averaging wins over it: paired, positive where averaging is better."""
+        draws = self.draws
+        if draws is None:
+            return None
+        return {
+            **_rounded("accuracy", 100 * draws.accuracy, 3),
+            **_rounded("nll", draws.nll, 4),
+            **_rounded("accuracy_gain", 100 * (self.accuracy - draws.accuracy), 3),
+            **_rounded("nll_gain", draws.nll - self.nll, 4),
+            "disagreement": round(100 * draws.disagreement, 3),
+            **{name: round(value, 5) for name, value in draws.diversity.items()},
+        }
+
+    def _calibrated(self) -> dict[str, Any] | None:
+        if self.calibrated is None:
+            return None
+        ece = calibration_error(self.calibrated.confidence, self.correct)
+        temperature = round(self.calibrated.temperature, 4)
+        return {"temperature": temperature, **_rounded("nll", self.calibrated.nll, 4), "ece": round(100 * ece, 3)}
 
 
 #: Adaptation steps -> scores.
 Evaluation = dict[int, StepScores]
 
 
-def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """``Σ_b |B_b| / n · |accuracy(B_b) − confidence(B_b)|`` over equal-width bins of confidence.
-
-    Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", 2015.
-    """
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gap = np.bincount(bins, weights=correct.astype(float) - confidence, minlength=BINS)
-    return float(np.abs(gap).sum() / len(confidence))
+def _rounded(name: str, values: np.ndarray, digits: int) -> dict[str, float]:
+    """Mean and half-width, under ``name`` and ``name_ci95``."""
+    interval = Interval.of(values)
+    return {name: round(interval.mean, digits), f"{name}_ci95": round(interval.half_width, digits)}
 
 
 def episodes(tasks: TaskDistribution, start: int, stop: int, seed: int) -> Task:
@@ -112,13 +166,14 @@ def evaluate(
     seed: int = 0,
     samples: int = 0,
     time_tasks: int = 10,
+    temperatures: Mapping[int, float] | None = None,
     progress: bool = False,
     title: str = "evaluating",
 ) -> Evaluation:
     """Adapts to episodes and scores their queries after given numbers of steps.
 
     Predictions are inductive: each query image is classified on its own. With several samples of the start, the
-    probabilities are averaged.
+    probabilities are averaged, and those of the first draw alone are scored beside them.
 
     Args:
         meta_learner: what to score.
@@ -128,6 +183,7 @@ def evaluate(
         seed: names the list of episodes; equal seeds give equal episodes for every method.
         samples: draws ``S`` of the start for each task; 0 for the method's own number.
         time_tasks: episodes to time one by one; 0 for none.
+        temperatures: step -> temperature, see :func:`fit_temperatures`; scores after scaling are added.
         progress: show a bar.
         title: of the bar.
 
@@ -137,40 +193,121 @@ def evaluate(
     steps = tuple(sorted(set(steps)))
     if n_tasks < 1 or not steps or steps[0] < 0:
         raise UsageError(f"Evaluation needs 1 or more tasks and steps of 0 or more, got {n_tasks} and {steps}.")
-    meta_learner.eval()
     samples = samples or meta_learner.samples
+    answered = _answer(meta_learner, tasks, n_tasks, steps, seed, samples, progress, title)
+    seconds = _time(meta_learner, tasks, steps, seed, time_tasks, samples)
+    return {step: _scores(answered[step], seconds[step], (temperatures or {}).get(step)) for step in steps}
+
+
+def fit_temperatures(
+    meta_learner: MetaLearner,
+    tasks: TaskDistribution,
+    *,
+    n_tasks: int = 100,
+    steps: Sequence[int] = (0, 1, 5),
+    seed: int = 0,
+    samples: int = 0,
+) -> dict[int, float]:
+    """The temperature that predicts the queries of some tasks best, for each number of steps.
+
+    Args:
+        meta_learner: whose predictions to scale.
+        tasks: not those to be scored, e.g. of validation classes.
+        n_tasks: number of episodes.
+        steps: after how many adaptation steps.
+        seed: names the list of episodes.
+        samples: draws of the start for each task; 0 for the method's own number.
+    """
+    steps, samples = tuple(sorted(set(steps))), samples or meta_learner.samples
+    answered = _answer(meta_learner, tasks, n_tasks, steps, seed, samples, progress=False, title="")
+    return {step: fit_temperature(found.log_probabilities, found.truth) for step, found in answered.items()}
+
+
+class _Answers(NamedTuple):
+    """Predictions for the queries of all episodes after some number of steps.
+
+    Attributes:
+        log_probabilities: ``[E N K]`` of the average over draws.
+        truth: ``[E N]``.
+        first: ``[E N K]`` log-probabilities of the first draw; ``None`` with one draw.
+        second: ``[E N]`` what the second draw answers.
+        rows: ``[S E K R]`` written rows of the first episodes, centred over classes.
+    """
+
+    log_probabilities: Tensor
+    truth: Tensor
+    first: Tensor | None = None
+    second: Tensor | None = None
+    rows: Tensor | None = None
+
+
+def _answer(
+    meta_learner: MetaLearner,
+    tasks: TaskDistribution,
+    n_tasks: int,
+    steps: tuple[int, ...],
+    seed: int,
+    samples: int,
+    progress: bool,
+    title: str,
+) -> dict[int, _Answers]:
+    meta_learner.eval()
     device = meta_learner.scales.device
-    probabilities: dict[int, list[Tensor]] = {step: [] for step in steps}
-    targets: list[Tensor] = []
+    parts: dict[int, list[_Answers]] = {step: [] for step in steps}
     batch = meta_learner.chunks(episodes(tasks, 0, 1, seed))[0]
     images = batch.support.images.shape[1] + batch.query.images.shape[1]
-    size = meta_learner.tasks_per_chunk or max(1, 960 // (images * samples))
+    # draws that write rows alone share the features of their task
+    copies = samples if meta_learner.spec.shared else 1
+    size = meta_learner.tasks_per_chunk or max(1, 960 // (images * copies))
     with torch.no_grad(), ProgressBar(title, n_tasks, show=progress) as bar:
         for at in range(0, n_tasks, size):
             task = episodes(tasks, at, min(at + size, n_tasks), seed).to(device)
             rng = seeded(seed, "start", at)
-            outputs, *_ = meta_learner.answers(task, steps[-1], rng, at=steps, samples=samples)
+            outputs, _, trajectory = meta_learner.answers(task, steps[-1], rng, at=steps, samples=samples)
             for step, logits in outputs.items():
                 pooled = meta_learner.pooled(logits.double(), task.n_tasks)
-                probabilities[step].append(torch.log_softmax(pooled, -1).cpu())
-            targets.append(task.query.targets.cpu())
+                found = _Answers(torch.log_softmax(pooled, -1).cpu(), task.query.targets.cpu())
+                if samples > 1:
+                    each = torch.log_softmax(logits.double(), -1).unflatten(0, (-1, samples)).cpu()
+                    rows = None
+                    if at < DIVERSITY_TASKS:
+                        rows = centred(trajectory[step][ROWS].flatten(0, 1), task.ways)
+                        rows = rows.unflatten(0, (task.n_tasks, samples, task.ways)).transpose(0, 1).cpu()
+                    found = found._replace(first=each[:, 0], second=each[:, 1].argmax(-1), rows=rows)
+                parts[step].append(found)
             bar.update(at + task.n_tasks)
-    truth = torch.cat(targets)
-    seconds = _time(meta_learner, tasks, steps, seed, time_tasks, samples)
-    return {step: _scores(torch.cat(parts), truth, seconds[step]) for step, parts in probabilities.items()}
+    return {step: _joined(found) for step, found in parts.items()}
 
 
-def _scores(log_probabilities: Tensor, truth: Tensor, seconds: float) -> StepScores:
+def _joined(parts: list[_Answers]) -> _Answers:
+    log_probabilities, truth = (torch.cat([part[i] for part in parts]) for i in (0, 1))  # type: ignore[misc]
+    if parts[0].first is None:
+        return _Answers(log_probabilities, truth)
+    first, second = (torch.cat([part[i] for part in parts]) for i in (2, 3))  # type: ignore[misc]
+    rows = torch.cat([part.rows for part in parts if part.rows is not None], 1)
+    return _Answers(log_probabilities, truth, first, second, rows)
+
+
+def _scores(found: _Answers, seconds: float, temperature: float | None) -> StepScores:
+    accuracy, nll, confidence, correct = _judged(found.log_probabilities, found.truth)
+    draws = calibrated = None
+    if found.first is not None and found.second is not None and found.rows is not None:
+        single, single_nll, *_ = _judged(found.first, found.truth)
+        disagreement = (found.first.argmax(-1) != found.second).double().mean().item()
+        draws = DrawScores(single, single_nll, disagreement, diversity(found.rows))
+    if temperature is not None:
+        _, scaled_nll, scaled_confidence, _ = _judged(scaled(found.log_probabilities, temperature), found.truth)
+        calibrated = CalibratedScores(temperature, scaled_nll, scaled_confidence)
+    return StepScores(accuracy, nll, confidence, correct, seconds, draws, calibrated)
+
+
+def _judged(log_probabilities: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Accuracy and likelihood of each episode, confidence and correctness of each query image."""
     nll = -log_probabilities.gather(-1, truth[..., None])[..., 0]
     confidence, guess = log_probabilities.max(-1)
     correct = guess == truth
-    return StepScores(
-        accuracy=correct.double().mean(1).numpy(),
-        nll=nll.mean(1).numpy(),
-        confidence=confidence.exp().flatten().numpy(),
-        correct=correct.flatten().numpy(),
-        seconds=seconds,
-    )
+    accuracy = correct.double().mean(1).numpy()
+    return accuracy, nll.mean(1).numpy(), confidence.exp().flatten().numpy(), correct.flatten().numpy()
 
 
 def _time(

@@ -75,12 +75,14 @@ class LoopResult:
         best: best validation score, ``nan`` without validation.
         finished: all steps were done; otherwise it was interrupted and can be resumed.
         seconds: of training, over all resumptions.
+        cpu_seconds: that the process was on a core for, over all resumptions; all cores count, waiting does not.
     """
 
     step: int
     best: float
     finished: bool
     seconds: float
+    cpu_seconds: float
 
 
 class Interruption:
@@ -150,21 +152,23 @@ def run_loop(
         parameters[name] = player.parameters
         optimizers[name] = torch.optim.Adam(player.parameters, lr=player.lr, betas=player.betas)
     rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
-    step, best, seconds, window = 0, -math.inf, 0.0, _Window()
+    step, best, seconds, cpu_seconds, window = 0, -math.inf, 0.0, 0.0, _Window()
     if resume:
         state = load_state(run.state_path)
         module.load_state_dict(state["module"])
         for name, optimizer in optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         step, best, seconds = state["step"], state["best"], state["seconds"]
+        cpu_seconds = state.get("cpu_seconds", 0.0)
         window.load(state["window"])
         run.truncate_metrics(step)
-    began, saved = time.monotonic() - seconds, time.monotonic()
+    began, saved, cpu_began = time.monotonic() - seconds, time.monotonic(), time.process_time() - cpu_seconds
 
     def save() -> None:
         states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
         state = {"module": module.state_dict(), "optimizers": states, "step": step, "best": best}
-        save_state(run.state_path, {**state, "seconds": time.monotonic() - began, "window": window.state()})
+        spent = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu_began}
+        save_state(run.state_path, {**state, **spent, "window": window.state()})
 
     def descend(player: str) -> None:
         torch.nn.utils.clip_grad_norm_(parameters[player], config.clip)
@@ -214,7 +218,13 @@ def run_loop(
                 saved = time.monotonic()
     if stop.wanted:
         save()
-    return LoopResult(step, best if math.isfinite(best) else math.nan, step >= config.steps, time.monotonic() - began)
+    return LoopResult(
+        step,
+        best if math.isfinite(best) else math.nan,
+        step >= config.steps,
+        time.monotonic() - began,
+        time.process_time() - cpu_began,
+    )
 
 
 def _schedule(step: int, steps: int) -> float:

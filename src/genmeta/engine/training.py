@@ -10,6 +10,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from genmeta.core.randomness import lent_to_torch, seeded
 from genmeta.core.settings import TrainConfig
 from genmeta.data import open_dataset
 from genmeta.data.classes import ImageClasses
+from genmeta.engine.averaging import WeightAverage
 from genmeta.engine.checkpoint import MODEL, Trained, learner_header, load, load_weights, save_model, save_state
 from genmeta.engine.evaluation import evaluate
 from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
@@ -29,7 +31,7 @@ from genmeta.engine.run_directory import RunDirectory, git_commit
 from genmeta.engine.runtime import keep_freed_memory, use_threads
 from genmeta.learners import Learner, LearnerConfig, build_learner
 from genmeta.methods import METHODS, MetaLearner, Method, build_method, make_options
-from genmeta.methods.objectives import Loss, Setting
+from genmeta.methods.objectives import Loss, Objective, Setting
 from genmeta.tasks import ClassificationTasks
 
 #: Validation episodes for each candidate setting of a method that is tuned.
@@ -39,9 +41,10 @@ TUNING_TASKS = 20
 class _Trainee(nn.Module):
     """What is optimised: the meta-learner and what only training needs."""
 
-    def __init__(self, meta_learner: MetaLearner, objective: nn.Module) -> None:
+    def __init__(self, meta_learner: MetaLearner, objective: Objective) -> None:
         super().__init__()
         self.meta_learner, self.objective = meta_learner, objective
+        self.average = WeightAverage(meta_learner, objective.averaging)
 
 
 def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -> Trained:
@@ -88,7 +91,11 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
             ended = _loop(config, method, meta_learner, sources, validate, run, header, resume, progress)
             if not ended.finished:
                 raise KeyboardInterrupt
-            result = {"steps": ended.step, "seconds": round(ended.seconds, 1)}
+            result = {
+                "steps": ended.step,
+                "seconds": round(ended.seconds, 1),
+                "cpu_seconds": round(ended.cpu_seconds, 1),
+            }
         return _finish(run.path / MODEL, method, config, data, {**header, "result": result})
 
 
@@ -113,7 +120,11 @@ def _loop(
     fabric = Fabric(accelerator=config.device, devices=1)
     trainee.to(fabric.device)
 
+    average = trainee.average
+
     def losses(step: int) -> Iterator[Loss]:
+        if step:
+            average.update(step)
         # a function of the step number alone: that is what makes a resumed run equal to a straight one
         which = step % len(sources)
         task = sources[which].sample(config.tasks_per_batch, rng=seeded(config.seed, "tasks", step))
@@ -121,12 +132,20 @@ def _loop(
         objective.begin(step, config.steps)
         return objective.losses(meta_learner, task, seeded(config.seed, "noise", step))
 
+    def keep_best() -> None:
+        with average.applied():
+            save_model(run.path / MODEL, meta_learner, header)
+
+    def score() -> float:
+        with average.applied():
+            return nan if validate is None else validate()
+
     return run_loop(
         fabric,
         trainee,
         losses,
-        validate,
-        lambda: save_model(run.path / MODEL, meta_learner, header),
+        None if validate is None else score,
+        keep_best,
         run,
         LoopConfig(config.steps, config.lr, config.clip, config.validate_every),
         players=objective.players(),

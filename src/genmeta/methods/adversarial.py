@@ -29,7 +29,7 @@ from genmeta.core.randomness import lent_to_torch, seeded
 from genmeta.generators import FixedStepSize, GeneratedStepSizes, ImplicitGenerator, StepSizes
 from genmeta.learners import Learner
 from genmeta.methods.bank_objective import BankObjective, BankRows, evidence
-from genmeta.methods.bank_recipe import BankOptions, build_rows_only, make_encoder
+from genmeta.methods.bank_recipe import BankOptions, build_rows_only, check_decay, make_encoder
 from genmeta.methods.base import METHODS, Method, adapted_names, written_spec
 from genmeta.methods.critic import Critic, critic_loss, generator_loss
 from genmeta.methods.diversity import centred
@@ -53,6 +53,7 @@ class GANOptions(BankOptions):
         critic_steps: of the critic, for each of the learner.
         critic_lr: of the critic's Adam.
         gradient_penalty: λ_gp of ``wgan-gp``.
+        ema: decay of the average of the weights that is validated and kept; 0 for none.
     """
 
     noise: int = 16
@@ -65,11 +66,15 @@ class GANOptions(BankOptions):
     critic_steps: int = 3
     critic_lr: float = 1e-3
     gradient_penalty: float = 10.0
+    ema: float = 0.999
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.noise < 1 or self.critic_steps < 1:
             raise UsageError(f"noise and critic_steps must be 1 or more, got {self.noise} and {self.critic_steps}.")
+        if self.truncation < 0:
+            raise UsageError(f"truncation must be 0 or more, got {self.truncation}.")
+        check_decay(self.ema)
 
 
 class AdversarialObjective(BankObjective):
@@ -89,6 +94,10 @@ class AdversarialObjective(BankObjective):
             encoder = make_encoder(meta_learner.learner.feature_size, options.context, options.conditional)
             length = meta_learner.spec.row_length
             self.critic = Critic(encoder, options.context, length, options.adversary, options.hidden)
+
+    @property
+    def averaging(self) -> float:
+        return self.options.ema
 
     def players(self) -> dict[str, PlayerConfig]:
         return {"critic": PlayerConfig(list(self.critic.parameters()), self.options.critic_lr)}

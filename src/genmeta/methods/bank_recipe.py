@@ -28,6 +28,8 @@ class BankOptions:
         inner_steps: adaptation steps after generation in meta-training; they move the rows.
         row_lr: step size of the rows (its initial value where it is learned or generated).
         first_order: drop second derivatives.
+        samples: draws for each task; their averaged prediction is what the query loss scores, and what evaluation
+            uses. With 1 the loss asks each draw to be right alone, which teaches a generator to ignore its noise.
         query_loss: which steps' query loss trains, see :class:`~genmeta.methods.objectives.QueryLoss`.
         task_weight: of the query loss; 0 trains from the bank alone.
         conditional: no: generator and row base see nothing of the support set (an ablation).
@@ -43,6 +45,7 @@ class BankOptions:
     inner_steps: int = 1
     row_lr: float = 1.0
     first_order: bool = False
+    samples: int = 5
     query_loss: str = "both"
     task_weight: float = 1.0
     conditional: bool = True
@@ -54,6 +57,8 @@ class BankOptions:
     def __post_init__(self) -> None:
         if self.rebuild_every < 1:
             raise UsageError(f"rebuild_every must be 1 or more, got {self.rebuild_every}.")
+        if self.samples < 1:
+            raise UsageError(f"samples must be 1 or more, got {self.samples}.")
         if self.task_weight < 0:
             raise UsageError(f"task_weight must be 0 or more, got {self.task_weight}.")
 
@@ -74,6 +79,7 @@ def build_rows_only(
             step_sizes=step_sizes,
             adapter=GradientAdapter(first_order=options.first_order),
             inner_steps=options.inner_steps,
+            samples=options.samples,
             encoder=make_encoder(learner.feature_size, options.context, conditional),
             rows=rows,
         )
@@ -81,6 +87,12 @@ def build_rows_only(
     # the generator's own mean and spread hold the scale of the rows; a second, moving one would bend the bank's units
     meta_learner.scales.requires_grad_(False).fill_(1.0)
     return meta_learner
+
+
+def check_decay(decay: float) -> None:
+    """Refuses a decay outside [0, 1)."""
+    if not 0 <= decay < 1:
+        raise UsageError(f"ema must be 0 or more and below 1, got {decay}.")
 
 
 def make_encoder(feature_size: int, width: int, conditional: bool) -> nn.Module:

@@ -68,6 +68,11 @@ class PlayerConfig(NamedTuple):
 class Objective(nn.Module, ABC):
     """Trains a meta-learner; owns what only training needs (a classifier over all training classes, a critic)."""
 
+    @property
+    def averaging(self) -> float:
+        """Decay of the average of the meta-learner's weights that is validated and kept; 0 for the weights as are."""
+        return 0.0
+
     def players(self) -> dict[str, PlayerConfig]:
         """Parameters of this module that another optimiser moves (a critic's): name -> parameters and learning rate."""
         return {}

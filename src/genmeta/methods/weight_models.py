@@ -24,7 +24,7 @@ from genmeta.generators import (
 )
 from genmeta.learners import Learner
 from genmeta.methods.bank_objective import BankObjective, BankRows
-from genmeta.methods.bank_recipe import BankOptions, build_rows_only
+from genmeta.methods.bank_recipe import BankOptions, build_rows_only, check_decay
 from genmeta.methods.base import METHODS, Method, adapted_names, written_spec
 from genmeta.methods.meta_learner import MetaLearner
 from genmeta.methods.objectives import Loss, Setting
@@ -42,6 +42,11 @@ class FittedOptions(BankOptions):
 
     bank_weight: float = 0.1
     temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.temperature < 0:
+            raise UsageError(f"temperature must be 0 or more, got {self.temperature}.")
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class DiffusionOptions(FittedOptions):
         eta: noise added along the way, 0 to 1.
         dropout: share of rows fitted without context.
         trained_steps: last steps of a draw that the query loss is differentiated through.
+        ema: decay of the average of the weights that is validated and kept; 0 for none.
     """
 
     bank_weight: float = 1.0
@@ -107,9 +113,11 @@ class DiffusionOptions(FittedOptions):
     eta: float = 0.0
     dropout: float = 0.1
     trained_steps: int = 2
+    ema: float = 0.999
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_decay(self.ema)
         if not 1 <= self.trained_steps <= self.sampling_steps <= self.levels:
             raise UsageError(
                 "diffusion needs 1 <= trained_steps <= sampling_steps <= levels, got "
@@ -121,6 +129,10 @@ class FittedObjective(BankObjective):
     """Query loss plus the generator's own fit to the bank."""
 
     options: FittedOptions
+
+    @property
+    def averaging(self) -> float:
+        return self.options.ema if isinstance(self.options, DiffusionOptions) else 0.0
 
     def bank_losses(self, meta_learner: MetaLearner, rows: BankRows, rng: torch.Generator) -> Iterator[Loss]:
         generator = meta_learner.row_generator

@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from genmeta.core.errors import UsageError
-from genmeta.engine.evaluation import BINS, Evaluation, StepScores
+from genmeta.engine.calibration import BINS
+from genmeta.engine.evaluation import Evaluation, StepScores
 from genmeta.reports.blocks import Picture
 from genmeta.reports.colours import INK, MUTED, series
 from genmeta.reports.svg import drawing, new_figure, plot_axes, shorten

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genmeta.core.errors import UsageError
 from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.data import open_dataset
-from genmeta.engine import Evaluation, Trained, evaluate, paired, steps_to_reach, train
+from genmeta.engine import Evaluation, Interval, Trained, evaluate, fit_temperatures, paired, steps_to_reach, train
 from genmeta.engine.run_directory import git_commit
 from genmeta.engine.runtime import machine
 from genmeta.engine.training import warn_of_skipped
@@ -24,8 +27,8 @@ from genmeta.tasks import ClassificationTasks
 LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95)
 
 
-def open_tasks(trained: Trained, config: EvaluationConfig) -> ClassificationTasks:
-    """The episodes of ``config``, with images of the shape that a checkpoint's learner reads."""
+def open_tasks(trained: Trained, config: EvaluationConfig, split: str = "") -> ClassificationTasks:
+    """The episodes of ``config`` (or of another split), with images of the shape that a checkpoint's learner reads."""
     learner = trained.meta_learner.learner.config
     data = open_dataset(
         config.data,
@@ -43,7 +46,7 @@ def open_tasks(trained: Trained, config: EvaluationConfig) -> ClassificationTask
         )
     return ClassificationTasks(
         data,
-        config.split,
+        split or config.split,
         ways=config.ways,
         shots=config.shots,
         queries=config.queries,
@@ -54,6 +57,16 @@ def open_tasks(trained: Trained, config: EvaluationConfig) -> ClassificationTask
 
 def score(trained: Trained, config: EvaluationConfig, *, progress: bool = True) -> Evaluation:
     """Scores one checkpoint."""
+    temperatures = None
+    if config.calibration_tasks:
+        temperatures = fit_temperatures(
+            trained.meta_learner,
+            open_tasks(trained, config, "val"),
+            n_tasks=config.calibration_tasks,
+            steps=config.steps,
+            seed=config.seed,
+            samples=config.samples,
+        )
     return evaluate(
         trained.meta_learner,
         open_tasks(trained, config),
@@ -61,6 +74,7 @@ def score(trained: Trained, config: EvaluationConfig, *, progress: bool = True) 
         steps=config.steps,
         seed=config.seed,
         samples=config.samples,
+        temperatures=temperatures,
         progress=progress,
         title=f"{trained.method} on {config.data}",
     )
@@ -105,6 +119,7 @@ class Comparison:
             "episodes": dataclasses.asdict(self.config),
             "reference": {"method": self.reference, "adapt_steps": last},
             "methods": methods,
+            "over_seeds": over_seeds(self.trained, self.evaluations),
         }
 
 
@@ -136,6 +151,45 @@ def compare(
     ]
 
 
+def over_seeds(trained: Mapping[str, Trained], evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+    """Rows whose trainings differ by their seed alone, taken together.
+
+    Returns:
+        Name of the first such row -> ``rows``, ``seeds`` and, per number of steps, the mean of ``accuracy`` and
+        ``nll`` over seeds, with the confidence interval over episodes (each episode's scores averaged over seeds) and
+        the standard deviation over seeds (``_seed_std``).
+    """
+    groups: dict[str, list[str]] = {}
+    for name, it in trained.items():
+        groups.setdefault(_apart_from_seed(it), []).append(name)
+    found = {}
+    for names in (group for group in groups.values() if len(group) > 1):
+        scores = {}
+        for step in evaluations[names[0]]:
+            accuracy, nll = (
+                np.stack([getattr(evaluations[name][step], what) for name in names]) for what in ("accuracy", "nll")
+            )
+            scores[str(step)] = {**_spread("accuracy", 100 * accuracy, 3), **_spread("nll", nll, 4)}
+        seeds = [trained[name].config["training"]["seed"] for name in names]
+        found[names[0]] = {"rows": names, "seeds": seeds, "scores": scores}
+    return found
+
+
+def _apart_from_seed(trained: Trained) -> str:
+    training = {k: v for k, v in trained.config["training"].items() if k not in ("seed", "run", "threads", "device")}
+    return json.dumps([trained.method, trained.config["options"], training], sort_keys=True)
+
+
+def _spread(name: str, values: np.ndarray, digits: int) -> dict[str, float]:
+    """From ``[seeds E]``."""
+    interval = Interval.of(values.mean(0))
+    return {
+        name: round(interval.mean, digits),
+        f"{name}_ci95": round(interval.half_width, digits),
+        f"{name}_seed_std": round(float(values.mean(1).std(ddof=1)), digits),
+    }
+
+
 def describe_training(trained: Trained) -> dict[str, Any]:
     """What a table says of how a checkpoint came about."""
     config = trained.config
@@ -144,11 +198,21 @@ def describe_training(trained: Trained) -> dict[str, Any]:
         "options": config["options"],
         "learner": config["learner"],
         "parameters": config["parameters"],
+        "generator_parameters": _beyond_learner(trained),
         "training_steps": config.get("result", {}).get("steps"),
         "training_seconds": config.get("result", {}).get("seconds"),
+        "training_cpu_seconds": config.get("result", {}).get("cpu_seconds"),
         "training": config["training"],
         "trained_at": config["provenance"],
     }
+
+
+def _beyond_learner(trained: Trained) -> int:
+    """Parameters that the learner alone would not have: generator, encoder, row base, step sizes."""
+    total, learner = (
+        sum(p.numel() for p in module.parameters()) for module in (trained.meta_learner, trained.meta_learner.learner)
+    )
+    return total - learner
 
 
 def provenance() -> dict[str, Any]:
