@@ -11,15 +11,19 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "ClassificationTasks": "genmeta.tasks",
     "EvaluationConfig": "genmeta.core.settings",
+    "FewShotClassifier": "genmeta.estimators",
     "GenmetaError": "genmeta.core.errors",
     "TrainConfig": "genmeta.core.settings",
     "build_learner": "genmeta.learners",
     "build_method": "genmeta.methods",
     "compare": "genmeta.scenarios",
     "evaluate": "genmeta.engine",
+    "from_pretrained": "genmeta.zoo",
+    "list_checkpoints": "genmeta.zoo",
     "list_methods": "genmeta.methods",
     "load": "genmeta.engine",
     "open_dataset": "genmeta.data",
+    "push_to_hub": "genmeta.zoo",
     "seeded": "genmeta.core.randomness",
     "train": "genmeta.engine",
 }
@@ -35,11 +39,15 @@ if TYPE_CHECKING:
     from genmeta.engine import evaluate as evaluate
     from genmeta.engine import load as load
     from genmeta.engine import train as train
+    from genmeta.estimators import FewShotClassifier as FewShotClassifier
     from genmeta.learners import build_learner as build_learner
     from genmeta.methods import build_method as build_method
     from genmeta.methods import list_methods as list_methods
     from genmeta.scenarios import compare as compare
     from genmeta.tasks import ClassificationTasks as ClassificationTasks
+    from genmeta.zoo import from_pretrained as from_pretrained
+    from genmeta.zoo import list_checkpoints as list_checkpoints
+    from genmeta.zoo import push_to_hub as push_to_hub
 
 
 def __getattr__(name: str) -> Any:

@@ -34,13 +34,13 @@ class Pixels:
     Attributes:
         size: side of the square result; the shorter side is resized to it and the centre is cut out.
         channels: 1 (luminance) or 3.
-        invert: dark strokes on white become bright strokes on black.
+        invert: dark strokes on white become bright strokes on black; ``"auto"`` does so where the border is bright.
         background: what shows through transparent pixels.
     """
 
     size: int
     channels: int
-    invert: bool = False
+    invert: bool | Literal["auto"] = False
     background: Literal["white", "black"] = "white"
 
     @property
@@ -66,20 +66,21 @@ class Pixels:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # remarks on metadata; the pixels are what is wanted
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
                 with Image.open(io.BytesIO(data), formats=_formats()) as image:
                     image.draft(None, (2 * self.size, 2 * self.size))  # a large JPEG is decoded at a smaller scale
+                    _refuse_bombs(image)
                     image.load()
-                    return self._square(_upright(image))
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+                    return self.of(image)
+        except Image.DecompressionBombError as error:
             raise BadImageError(f"a decompression bomb: {error}") from error
         except UnidentifiedImageError as error:
             raise BadImageError("not an image that Pillow can read") from error
         except _DAMAGE as error:
             raise BadImageError(str(error) or type(error).__name__) from error
 
-    def _square(self, image: Image.Image) -> np.ndarray:
-        image = _opaque(_eight_bit(image), self.background)
+    def of(self, image: Image.Image) -> np.ndarray:
+        """An image that Pillow holds, as ``[H W C]`` uint8."""
+        image = _opaque(_eight_bit(_upright(image)), self.background)
         image = image.convert("L" if self.channels == 1 else "RGB")
         width, height = image.size
         side = min(width, height)
@@ -89,8 +90,14 @@ class Pixels:
             image = image.resize(
                 (self.size, self.size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
             )
-        array = np.asarray(image, dtype=np.uint8).reshape(self.shape)
-        return 255 - array if self.invert else array
+        return self._polarity(np.asarray(image, dtype=np.uint8).reshape(self.shape))
+
+    def _polarity(self, array: np.ndarray) -> np.ndarray:
+        invert = self.invert
+        if invert == "auto":
+            border = np.concatenate([array[0], array[-1], array[1:-1, 0], array[1:-1, -1]])
+            invert = bool(np.median(border) > 127)
+        return 255 - array if invert else array
 
 
 @functools.cache
@@ -103,6 +110,16 @@ def image_extensions() -> frozenset[str]:
 def _formats() -> list[str]:
     Image.init()
     return [name for name in Image.OPEN if name not in _REFUSED]
+
+
+def _refuse_bombs(image: Image.Image) -> None:
+    width, height = image.size
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > limit:
+        raise BadImageError(
+            f"a decompression bomb: {width}x{height} pixels, more than the {limit / 1e6:.0f} million that are decoded; "
+            "scale it down"
+        )
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
-from torch import nn
+from torch import Tensor, nn
 
 from genmeta.core.errors import CheckpointError
 from genmeta.core.files import atomic_path
@@ -45,7 +45,12 @@ class Trained:
 
 def save_model(path: str | Path, meta_learner: nn.Module, config: Mapping[str, Any]) -> None:
     """Writes weights and settings into one file, atomically."""
-    tensors = {name: value.detach().contiguous().clone() for name, value in meta_learner.state_dict().items()}
+    save_tensors(path, meta_learner.state_dict(), config)
+
+
+def save_tensors(path: str | Path, named: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Writes tensors and settings into one file, atomically."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in named.items()}
     header = {"genmeta": json.dumps({"schema": SCHEMA, **config}, ensure_ascii=False)}
     data = serialise(tensors, metadata=header)
     with atomic_path(path) as temporary:
@@ -84,13 +89,27 @@ def load(path: str | Path) -> Trained:
     """
     path = find(path)
     header = read_header(path)
+    if "fitted" in header:
+        raise CheckpointError(
+            f"{str(path)!r} is a model that was fitted to classes of its own, not a checkpoint to fit others with. "
+            "Load it with FewShotClassifier.load, or give the checkpoint it was made from."
+        )
+    meta_learner = build(header, path)
+    load_weights(meta_learner, path)
+    return Trained(meta_learner, header)
+
+
+def build(header: Mapping[str, Any], path: str | Path) -> MetaLearner:
+    """The meta-learner that a header describes, in evaluation mode, its weights not yet those of the file.
+
+    Raises:
+        CheckpointError: there is no such learner or method, or it does not take these settings.
+    """
     try:
         learner = build_learner(LearnerConfig(**header["learner"]), seeded(0))
-        meta_learner = build_method(header["method"], learner, options=header["options"])
+        return build_method(header["method"], learner, options=header["options"]).eval()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{str(path)!r} describes a model that cannot be built: {error}") from error
-    load_weights(meta_learner, path)
-    return Trained(meta_learner.eval(), header)
 
 
 def load_weights(module: nn.Module, path: str | Path, prefix: str = "") -> None:
@@ -112,6 +131,13 @@ def load_weights(module: nn.Module, path: str | Path, prefix: str = "") -> None:
             )
         state = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
     module.load_state_dict(state)
+
+
+def read_tensors(path: str | Path, prefix: str) -> dict[str, Tensor]:
+    """The tensors named ``prefix...`` of a checkpoint, without the prefix."""
+    with _opened(find(path)) as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118  (not a dict)
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
 
 def find(path: str | Path) -> Path:

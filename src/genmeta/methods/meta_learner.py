@@ -125,16 +125,21 @@ class MetaLearner(nn.Module):
         samples: int,
         memory: FeatureMemory,
         evidence: Examples | None = None,
+        kept: Weights | None = None,
     ) -> Start:
         n_tasks = support.images.shape[0]
         context = self._context(support, ways, samples, memory)
         cost = support.images.new_zeros(n_tasks * samples)
-        weights, shared_cost = self._write_shared(context, n_tasks * samples, rng)
+        if kept is None:
+            weights, shared_cost = self._write_shared(context, n_tasks * samples, rng)
+        else:
+            weights, shared_cost = {name: kept[name] for name in self._names}, 0.0
+        rewritten = kept is not None or self.shared_generator is not None
         cost = cost + shared_cost
         if isinstance(self.row_base, ConstantRow):
             rows = self.row_base.row.expand(n_tasks * samples, ways, -1)
         else:
-            rows = self._base_rows(support, ways, samples, weights, memory)
+            rows = self._base_rows(support, ways, samples, weights, memory, rewritten)
         if self.row_generator is not None and context is not None and context.classes is not None:
             classes = context.classes.flatten(0, 1)
             if isinstance(self.row_generator, GuidedGenerator):
@@ -153,7 +158,12 @@ class MetaLearner(nn.Module):
             cost = cost + written.cost.unflatten(0, (-1, ways)).mean(1)
         weights[ROWS] = rows
         start = Start(weights, self.step_sizes(context, ways), cost, samples)
-        return start if self.writer is None else self.writer(start, context, rng)
+        if self.writer is not None:
+            start = self.writer(start, context, rng)
+        if kept is not None:
+            steps = {name: size for name, size in start.step_sizes.items() if name not in self._names}
+            start = start._replace(weights={**start.weights, **weights, ROWS: start.weights[ROWS]}, step_sizes=steps)
+        return start
 
     def row_gradient(self, features: Tensor, targets: Tensor, base: Tensor) -> Gradient:
         """The support loss's gradient as a function of what the row generator has written, times the number of classes.
@@ -198,9 +208,10 @@ class MetaLearner(nn.Module):
             weights[name] = base[name] + self.scales[at] * unit * deltas[name]
         return weights, written.cost
 
-    def _base_rows(self, support: Examples, ways: int, samples: int, weights: Weights, memory: FeatureMemory) -> Tensor:
-        generated = self.shared_generator is not None
-        if generated:
+    def _base_rows(
+        self, support: Examples, ways: int, samples: int, weights: Weights, memory: FeatureMemory, rewritten: bool
+    ) -> Tensor:
+        if rewritten:
             support = _repeat(support, samples)
             features, _ = self.learner.features(support.images, weights)
         else:
@@ -224,6 +235,7 @@ class MetaLearner(nn.Module):
         samples: int | None = None,
         differentiable: bool = False,
         evidence: Examples | None = None,
+        kept: Weights | None = None,
     ) -> Adapted:
         """Generates a start from the support set and takes steps on it: all that answering needs, without a query.
 
@@ -237,11 +249,13 @@ class MetaLearner(nn.Module):
             differentiable: keep the graph for meta-training.
             evidence: in meta-training, the support and query examples that a latent is drawn given, where the
                 generator matches a posterior; adaptation sees the support set alone in any case.
+            kept: weights of an earlier adaptation whose shared tensors stay as they are: only rows are written and
+                adapted.
         """
         steps = self.inner_steps if steps is None else steps
         samples = samples or self.samples
         memory = FeatureMemory(self.learner, support.images, self._names)
-        start = self._start(support, ways, rng, samples, memory, evidence)
+        start = self._start(support, ways, rng, samples, memory, evidence, kept)
         targets, share = batching.repeat(support.targets, samples), samples
         if samples > 1 and self._names:
             # the draws have features of their own; otherwise they share those of their task
@@ -256,9 +270,9 @@ class MetaLearner(nn.Module):
         trajectory = self.adapter.adapt(start, loss, steps, differentiable=differentiable)
         if start.latent is not None:
             start = start._replace(cost=start.cost + start.latent.cost(trajectory[-1]))
-        states = {}
+        states, codes = {}, start.latent.names if start.latent is not None else ()
         for step in at if at is not None else (steps,):
-            weights = trajectory[step]
+            weights = {name: value for name, value in trajectory[step].items() if name not in codes}
             statistics: Statistics | None = None
             if self.learner.config.norm == "batch":
                 statistics = memory.features(weights, None, graph=differentiable)[1]

@@ -1,0 +1,73 @@
+"""Labels of any kind to class numbers, and what is wrong with a training set."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from genmeta.core.errors import DataError, DataWarning, UsageError
+
+#: What is predicted for an image that no class is likely enough for.
+UNKNOWN = "unknown"
+
+
+def as_labels(labels: Iterable[Any], n_images: int) -> np.ndarray:
+    """``[N]`` labels, text or numbers.
+
+    Raises:
+        UsageError: not one label per image, or labels that are missing or of different kinds.
+    """
+    array = np.asarray(labels if isinstance(labels, np.ndarray) else list(labels))
+    if array.ndim != 1 or len(array) != n_images:
+        raise UsageError(
+            f"Expected one label for each of the {n_images} images, got labels of shape {array.shape}. "
+            "Give a flat list as long as the images."
+        )
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise UsageError("Labels hold NaN or infinity. Leave out images without a label.")
+        if (array == array.astype(np.int64)).all():
+            array = array.astype(np.int64)
+        else:
+            raise UsageError(f"Labels such as {array[0]!r} are no classes. Give names or whole numbers.")
+    if array.dtype.kind == "O":
+        kinds = {type(label) for label in array}
+        if kinds != {str}:
+            raise UsageError(
+                f"Labels are of different kinds: {', '.join(sorted(kind.__name__ for kind in kinds))}. "
+                "Give all of them as text or all as whole numbers."
+            )
+        array = array.astype(str)
+    return array
+
+
+def encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sorted classes ``[K]``, and the number of each label's class ``[N]``.
+
+    Raises:
+        DataError: fewer than two classes.
+    """
+    classes, numbers = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        found = f"only the class {str(classes[0])!r}" if len(classes) else "no image"
+        raise DataError(f"A classifier needs images of 2 or more classes, got {found}. Add images of another class.")
+    return classes, numbers.astype(np.int64)
+
+
+def warn_of_contradictions(images: np.ndarray, targets: np.ndarray, classes: np.ndarray) -> None:
+    """Names the first picture that stands in two classes, as :class:`~genmeta.core.errors.DataWarning`."""
+    seen: dict[bytes, int] = {}
+    for i, image in enumerate(images):
+        j = seen.setdefault(image.tobytes(), i)
+        if targets[j] != targets[i]:
+            warnings.warn(
+                f"The same picture is in the classes {str(classes[targets[j]])!r} and {str(classes[targets[i]])!r} "
+                f"(images number {j} and {i}). The model cannot tell them apart: "
+                "remove one.",
+                DataWarning,
+                stacklevel=3,
+            )
+            return
