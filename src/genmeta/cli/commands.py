@@ -140,6 +140,24 @@ class Demo:
 
 
 @dataclass(frozen=True)
+class Serve:
+    """A web page on this machine: show it a few images of each class, adapt, try it, download the model."""
+
+    host: str = "127.0.0.1"
+    """Address to bind to; the default reaches this machine only."""
+    port: int = 7860
+    """0 takes one that is free."""
+    max_upload_mb: float = 20.0
+    """Largest image file that is taken, in MB."""
+    models: Annotated[tuple[str, ...], conf.UseAppendAction] = ()
+    """A checkpoint to offer, by name or path; give it again for more. By default those that come with the package."""
+    open: bool = False
+    """Open the page in the default browser."""
+    threads: int = 0
+    """CPU threads; 0 for torch's choice."""
+
+
+@dataclass(frozen=True)
 class List:
     """List what there is."""
 
@@ -154,4 +172,5 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": Train,
     "evaluate": Evaluate,
     "compare": Compare,
+    "serve": Serve,
 }

@@ -15,6 +15,11 @@ def console() -> Console:
     return out if out.is_terminal else Console(highlight=False, width=max(out.width, 100))
 
 
+def error_console() -> Console:
+    """Where remarks go: stderr."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """One JSON object on stdout; numbers that JSON has no word for become null."""
     print(json.dumps(_plain(value), ensure_ascii=False, indent=2))
