@@ -89,7 +89,7 @@ def test_teach_and_ask(client: httpx.Client) -> None:
     assert client.put("/api/checkpoint", json={"checkpoint": "characters"}).json()["checkpoint"] == "characters"
 
 
-@pytest.mark.parametrize(("name", "ways"), [("photos", 4), ("letters", 5), ("digits", 5)])
+@pytest.mark.parametrize("name, ways", [("photos", 4), ("letters", 5), ("digits", 5)])
 def test_examples_ship(client: httpx.Client, name: str, ways: int) -> None:
     state = client.post("/api/example", json={"example": name}).json()
     assert [len(each["images"]) for each in state["classes"]] == [4] * ways
@@ -192,7 +192,15 @@ def test_no_path_from_a_client_is_opened(client: httpx.Client, tmp_path: Path) -
         client.put("/api/checkpoint", json={"checkpoint": path})
         client.post("/api/example", json={"example": path})
         client.post("/api/adapt", json={"quick": True, "path": path, "checkpoint": path})
-        for hostile in (path, f"/..{path}", f"/file={path}", f"/%2e%2e{path}", f"/page/{path}", "/../app.py", "/static/../app.py"):
+        for hostile in (
+            path,
+            f"/..{path}",
+            f"/file={path}",
+            f"/%2e%2e{path}",
+            f"/page/{path}",
+            "/../app.py",
+            "/static/../app.py",
+        ):
             answer = client.get(hostile)
             assert answer.status_code in (404, 410), hostile
         client.get("/api/model")

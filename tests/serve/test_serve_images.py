@@ -79,7 +79,7 @@ def test_the_thumbnail_is_small_and_an_image() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "message", "status"),
+    "data, message, status",
     [
         (b"", "is empty", 400),
         (b"just some text", "no image that can be read here", 415),

@@ -14,7 +14,7 @@ from serve_helpers import png, running, toy_backend
 from genmeta.serve.adapting import Backend
 from genmeta.serve.limits import Limits
 
-CLIENTS, QUESTIONS = 50, 6
+CLIENTS, QUESTIONS = 50, 4
 
 
 async def person(number: int, address: str, start: asyncio.Event) -> list[tuple[str, str]]:
@@ -24,7 +24,7 @@ async def person(number: int, address: str, start: asyncio.Event) -> list[tuple[
     palette = random.permutation(np.array([(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0), (0, 250, 250)]))[:3]
     names = [f"person {number} colour {'-'.join(map(str, colour))}" for colour in palette]
     answered: list[tuple[str, str]] = []
-    async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=120) as client:
+    async with httpx.AsyncClient(base_url=address, trust_env=False, verify=False, timeout=120) as client:
         await start.wait()
         opened = (await client.post("/api/session")).json()
         client.headers["x-session"] = opened["token"]
@@ -75,9 +75,3 @@ def crowd(backend: Backend) -> float:
 
 def test_fifty_clients_get_their_own_answers() -> None:
     crowd(toy_backend(seconds=0.01))
-
-
-def test_fifty_clients_of_a_real_checkpoint(tmp_path: Path) -> None:
-    estimators = pytest.importorskip("genmeta.estimators")
-    zoo = pytest.importorskip("genmeta.zoo")
-    del estimators, zoo, tmp_path

@@ -80,7 +80,7 @@ class Adapted(NamedTuple):
         return {"answers": sorted(answers, key=lambda answer: -answer["probability"])}
 
     def as_file(self) -> bytes:
-        """The model as the bytes of a .safetensors file; the place it is written to on the way is private and removed."""
+        """The model as a .safetensors file; the place it is written to on the way is private and removed."""
         with tempfile.TemporaryDirectory(prefix="genmeta-") as folder:
             path = Path(folder) / "model.safetensors"
             self.classifier.save(path, images=False)

@@ -75,7 +75,8 @@ def picture(image: Image.Image, side: int = Limits.side) -> Picture:
     width, height = image.size
     scale = side / min(width, height)
     # a strip so thin that its longer side stays huge is squeezed along that side
-    size = tuple(min(max(1, round(length * min(scale, 1.0))), 4 * side) for length in (width, height))
+    wide, high = (min(max(1, round(length * min(scale, 1.0))), 4 * side) for length in (width, height))
+    size = wide, high
     if size != image.size:
         image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
     return Picture(np.asarray(image, dtype=np.uint8), _thumbnail(image))
@@ -96,7 +97,9 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
 
 
 def _too_large(beginning: str, limits: Limits) -> Refusal:
-    return Refusal(f"{beginning} more than the {limits.megapixels:g} million pixels that are allowed. Scale it down.", 413)
+    return Refusal(
+        f"{beginning} more than the {limits.megapixels:g} million pixels that are allowed. Scale it down.", 413
+    )
 
 
 def _plain(image: Image.Image) -> Image.Image:

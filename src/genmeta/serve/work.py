@@ -1,4 +1,4 @@
-"""Work that takes time leaves the thread that answers requests, in lanes of a bounded width, first come first served."""
+"""Work that takes time leaves the thread that answers requests, in lanes of bounded width, first come first served."""
 
 from __future__ import annotations
 
