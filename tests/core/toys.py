@@ -14,6 +14,7 @@ from genmeta.core.types import Examples, Task
 from genmeta.data.classes import ImageClasses
 from genmeta.learners import Learner, LearnerConfig, build_learner
 from genmeta.methods import METHODS, MetaLearner, build_method
+from genmeta.vision import Classification, VisualTask
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
@@ -49,10 +50,17 @@ def tiny_options(method: str, **given: Any) -> dict[str, Any]:
 
 
 def make_method(
-    name: str, learner: Learner | None = None, *, perturbed: float = 0.0, options: Mapping[str, Any] | None = None
+    name: str,
+    learner: Learner | None = None,
+    *,
+    perturbed: float = 0.0,
+    options: Mapping[str, Any] | None = None,
+    vision: VisualTask | None = None,
 ) -> MetaLearner:
     """A tiny meta-learner. ``perturbed`` moves every tensor a little, for what starts at zero hides what lies below."""
-    meta_learner = build_method(name, learner or make_learner(), options=tiny_options(name, **(options or {})))
+    vision = vision or Classification()
+    learner = learner or make_learner(vision.learner, extra=vision.extra_channels)
+    meta_learner = build_method(name, learner, vision=vision, options=tiny_options(name, **(options or {})))
     return perturb(meta_learner, perturbed)
 
 
@@ -91,6 +99,34 @@ def make_task(
 
     ids = torch.arange(n_tasks * ways).view(n_tasks, ways)
     return Task(examples(shots), examples(queries), ways, ids)
+
+
+def make_segmentation_task(
+    n_tasks: int = 3,
+    ways: int = 3,
+    shots: int = 2,
+    queries: int = 2,
+    *,
+    channels: int = 1,
+    size: int = 12,
+    seed: int = 0,
+) -> Task:
+    """Tasks of images in which squares of one brightness for each class lie on a background, class 0; in float64."""
+    rng = seeded(seed, "segmentation")
+    masks = torch.zeros(n_tasks, shots + queries, size, size, dtype=torch.int64)
+    half = size // 2
+    for t in range(n_tasks):
+        for n in range(shots + queries):
+            for k in range(1, ways):
+                y, x = (int(v) for v in torch.randint(0, size - half // 2, (2,), generator=rng))
+                masks[t, n, y : y + half // 2 + 1, x : x + half // 2 + 1] = k
+    masks[..., 0, : ways % size] = torch.arange(ways % size)  # every class is in every image
+    shades = torch.randn((n_tasks, ways, channels), generator=rng, dtype=torch.float64)
+    images = torch.stack([shades[t][masks[t]] for t in range(n_tasks)]).permute(0, 1, 4, 2, 3)
+    images = images + 0.3 * torch.randn(images.shape, generator=rng, dtype=torch.float64)
+    both = Examples(images, masks)
+    ids = torch.arange(n_tasks * ways).view(n_tasks, ways)
+    return Task(both.only(0, shots), both.only(shots), ways, ids)
 
 
 def normals(*shape: int, seed: int = 0, **how: Any) -> torch.Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from toys import make_classes, make_learner, make_method, normals
 
 from genmeta.core.errors import DataError, UsageError
@@ -166,7 +167,7 @@ def toy_features(n_tasks: int = 2, n: int = 40, size: int = 4, ways: int = 3) ->
 def test_the_fit_is_the_minimum() -> None:
     features, targets = toy_features()
     scaling, penalty = Scaling.of(features), 1e-2
-    rows = fit_rows(features, targets, 3, scaling, penalty, 3000)
+    rows = fit_rows(features, F.one_hot(targets, 3), scaling, penalty, 3000)
     scaled = ((features - scaling.mean) / scaling.scale).requires_grad_(False)
     weights = (rows[..., :-1] * scaling.scale).requires_grad_()
     bias = (rows[..., -1] + rows[..., :-1] @ scaling.mean).requires_grad_()
@@ -180,20 +181,21 @@ def test_the_fit_is_the_minimum() -> None:
 def test_the_fit_follows_the_order_of_classes_and_not_that_of_examples() -> None:
     features, targets = toy_features()
     scaling = Scaling.of(features)
-    rows = fit_rows(features, targets, 3, scaling, 1e-3, 50)
+    rows = fit_rows(features, F.one_hot(targets, 3), scaling, 1e-3, 50)
     to = torch.tensor([2, 0, 1])
-    torch.testing.assert_close(fit_rows(features, to[targets], 3, scaling, 1e-3, 50)[:, to], rows)
+    torch.testing.assert_close(fit_rows(features, F.one_hot(to[targets], 3), scaling, 1e-3, 50)[:, to], rows)
     order = torch.randperm(40, generator=seeded(0))
-    torch.testing.assert_close(fit_rows(features[:, order], targets[:, order], 3, scaling, 1e-3, 50), rows)
+    torch.testing.assert_close(fit_rows(features[:, order], F.one_hot(targets, 3)[:, order], scaling, 1e-3, 50), rows)
 
 
 def test_the_penalty_is_the_one_that_predicts_best() -> None:
     features, targets = toy_features()
     scaling = Scaling.of(features)
-    chosen = choose_penalty(features, targets, 12, 3, scaling, 50)
+    shares = F.one_hot(targets, 3).double()
+    chosen = choose_penalty(features, F.one_hot(targets, 3), 12, scaling, 50)
     losses = {
         p: held_out_loss(
-            features[:, -12:], targets[:, -12:], fit_rows(features[:, :-12], targets[:, :-12], 3, scaling, p, 50)
+            features[:, -12:], shares[:, -12:], fit_rows(features[:, :-12], shares[:, :-12], scaling, p, 50)
         )
         for p in PENALTIES
     }

@@ -26,9 +26,11 @@ def test_features_have_the_promised_size(name: str, size: int, channels: int) ->
     learner = exact(name, size=size, channels=channels)
     images = normals(2, 3, channels, size, size)
     features, statistics = learner.features(images)
-    assert features.shape == (2, 3, learner.feature_size)
+    assert features.shape[:2] == (2, 3)
+    assert features.shape[-1] == learner.feature_size
+    assert features.ndim == (5 if learner.gives == "map" else 3)
     assert statistics == {}
-    assert torch.pdist(features.flatten(0, 1)).min() > 1e-3
+    assert torch.pdist(features.flatten(2).flatten(0, 1)).min() > 1e-3
 
 
 @every_learner
@@ -99,17 +101,33 @@ def test_the_same_rng_gives_the_same_weights(name: str) -> None:
 def test_features_are_centred_of_length_one_and_tell_images_apart(name: str) -> None:
     learner = build_learner(LearnerConfig(name, size=16), seeded(0)).double()
     features, _ = learner.features(normals(1, 20, 1, 16, 16))
-    torch.testing.assert_close(features.norm(dim=-1), torch.ones(1, 20, dtype=torch.float64), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(features.norm(dim=-1), torch.ones_like(features[..., 0]), rtol=1e-3, atol=1e-3)
     assert features.mean(-1).abs().max() < 1e-12
-    assert torch.pdist(features[0]).min() > 0.05
+    assert torch.pdist(features[0].flatten(1)).min() > 0.05
 
 
 @every_learner
 def test_images_of_another_shape_are_refused(name: str) -> None:
     learner = exact(name)
+    if learner.gives == "map":
+        for shape in ((1, 2, 3, 12, 12), (2, 1, 12, 12), (1, 2, 1, 7, 12)):
+            with pytest.raises(UsageError, match=r"reads images of shape \[T N 1 H W\], 8 .*, got .* channels=1\."):
+                learner.features(normals(*shape))
+        return
     for shape in ((1, 2, 1, 12, 13), (1, 2, 3, 12, 12), (2, 1, 12, 12)):
         with pytest.raises(UsageError, match=r"reads images of shape \[T N 1 12 12\], got .* size=12 and channels=1\."):
             learner.features(normals(*shape))
+
+
+def test_extra_channels_stand_behind_the_features_of_a_map() -> None:
+    plain, more = exact("unet"), exact("unet", extra=3)
+    more.load_state_dict({**more.state_dict(), **plain.state_dict()})
+    images = normals(2, 2, 1, 12, 12)
+    features, _ = more.features(images)
+    assert features.shape[-1] == more.feature_size + 3
+    torch.testing.assert_close(features[..., :-3], plain.features(images)[0], **CLOSE)
+    with pytest.raises(UsageError, match=r"'mlp' gives one vector .* no map to put extra=3 channels in\. Use .*unet"):
+        make_learner("mlp", extra=3)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +137,7 @@ def test_images_of_another_shape_are_refused(name: str) -> None:
         ({"channels": 2}, r"images of 1 or 3 channels, got channels=2\."),
         ({"size": 7}, r"Images of 7 pixels are too small: use size 8 or more\."),
         ({"width": -1}, r"width must be 0 or more and groups 1 or more, got -1 and 8\."),
+        ({"extra": -1}, r"extra must be 0 or more channels, got -1\."),
         ({"groups": 0}, r"width must be 0 or more and groups 1 or more, got 0 and 0\."),
     ],
 )

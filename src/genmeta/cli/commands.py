@@ -94,8 +94,10 @@ class Compare:
     """Meta-steps of each training."""
     tasks_per_batch: int = 16
     """Tasks of a meta-step."""
-    learner: str = "conv4"
-    """See genmeta list learners."""
+    vision: str = "classification"
+    """Visual task: classification, segmentation, detection."""
+    learner: str = ""
+    """See genmeta list learners; by default the visual task's own."""
     width: int = 0
     """Channels of the learner's first block; 0 for its default."""
     augment: str = "none"

@@ -62,6 +62,7 @@ def _training(method: Method, command: Compare, row: str, seed: int) -> TrainCon
         queries=command.queries,
         steps=command.steps,
         tasks_per_batch=command.tasks_per_batch,
+        vision=command.vision,
         learner=command.learner,
         width=command.width,
         options=mine,

@@ -12,6 +12,7 @@ Exactness is a law: ``tests/core/test_batching.py`` holds every path against a p
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -183,6 +184,19 @@ def class_means(values: Float[Tensor, "T N D"], membership: Float[Tensor, "T N K
     """Mean of the values that belong to each class; zeros for a class without any."""
     total = membership.transpose(1, 2) @ values
     return total / membership.sum(1).clamp_min(1e-6)[..., None]
+
+
+def mean_probabilities(outputs: Float[Tensor, "TS *N K"], n_tasks: int) -> Float[Tensor, "T *N K"]:
+    """Logs of the mean probabilities of the samples of each task; with one sample the outputs as they are."""
+    if outputs.shape[0] == n_tasks:
+        return outputs
+    each = torch.log_softmax(outputs, -1).unflatten(0, (n_tasks, -1))
+    return torch.logsumexp(each, 1) - math.log(each.shape[1])
+
+
+def mean_of_present(values: Float[Tensor, "T N D"], present: Float[Tensor, "T N 1"]) -> Float[Tensor, "T D"]:
+    """Mean over the evidence that is there."""
+    return (values * present).sum(1) / present.sum(1).clamp_min(1)
 
 
 def repeat(tensor: Tensor, times: int) -> Tensor:

@@ -19,12 +19,13 @@ class TrainConfig:
         method: name, see genmeta list methods.
         data: data spec, see genmeta list datasets; several joined by + are mixed.
         run: run directory.
-        ways: classes of a task, a number or a range such as 5-20.
+        ways: classes of a task, a number or a range such as 5-20 (the background of segmentation is not counted).
         shots: support images of each class, a number or a range.
-        queries: query images of each class.
+        queries: query images of each class (segmentation, detection: of a task).
         steps: meta-steps.
         tasks_per_batch: tasks of a meta-step.
-        learner: name, see genmeta list learners.
+        vision: visual task: classification, segmentation, detection; see genmeta list vision.
+        learner: name, see genmeta list learners; by default the visual task's own.
         width: channels of the learner's first block; 0 for its default.
         norm: group, or batch with support statistics.
         size: image height and width; 0 for the data set's own.
@@ -53,7 +54,8 @@ class TrainConfig:
     queries: int = 5
     steps: int = 1000
     tasks_per_batch: int = 16
-    learner: str = "conv4"
+    vision: str = "classification"
+    learner: str = ""
     width: int = 0
     norm: str = "group"
     size: int = 0
@@ -92,7 +94,7 @@ class EvaluationConfig:
         split: train, val or test.
         ways: classes of a task.
         shots: support images of each class.
-        queries: query images of each class.
+        queries: query images of each class (segmentation, detection: of a task).
         tasks: number of episodes.
         adapt_steps: after how many adaptation steps to score, separated by commas.
         seed: names the list of episodes; equal seeds give every method equal episodes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,29 +16,82 @@ Weights = dict[str, Tensor]
 ROWS = "rows"
 
 
+#: In class numbers and in class masks: no label here. Such pixels and boxes teach nothing and count for nothing.
+IGNORE = -1
+
+
+class Boxes(NamedTuple):
+    """Objects of images, padded to the same number ``M`` for every image so that tasks can be batched.
+
+    Attributes:
+        boxes: ``[T N M 4]`` float, corners ``x0 y0 x1 y1`` in pixels of the image, ``x1 > x0`` and ``y1 > y0``; any
+            numbers where the label is padding.
+        labels: ``[T N M]`` int64 class numbers in ``0..ways-1``, or :data:`IGNORE` for padding.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+
+
+#: What images show: class numbers ``[T N]``, class masks ``[T N H W]`` (:data:`IGNORE` where unlabelled), or boxes.
+Targets = Tensor | Boxes
+
+
 class Examples(NamedTuple):
     """Images and what they show, for a batch of tasks.
 
     Attributes:
         images: ``[T N C H W]`` float.
-        targets: ``[T N]`` int64 class numbers in ``0..ways-1`` (classification).
+        targets: class numbers ``[T N]`` int64 (classification), class masks ``[T N H W]`` int64 (segmentation), or
+            :class:`Boxes` (detection).
     """
 
     images: Tensor
-    targets: Tensor
+    targets: Targets
+
+    @property
+    def labels(self) -> Tensor:
+        """The targets as the one tensor that class numbers and class masks are."""
+        if isinstance(self.targets, Boxes):
+            raise TypeError("boxes are not one tensor")  # a programming error: the visual task knows its targets
+        return self.targets
 
     def slice(self, start: int, stop: int) -> Examples:
         """The tasks ``start..stop-1``."""
-        return Examples(self.images[start:stop], self.targets[start:stop])
+        return self._each(lambda leaf: leaf[start:stop])
+
+    def only(self, start: int, stop: int | None = None) -> Examples:
+        """Of every task the examples ``start..stop-1``, by default to the last."""
+        return self._each(lambda leaf: leaf[:, start:stop])
+
+    def repeat(self, times: int) -> Examples:
+        """Each task ``times`` times in a row, so that samples ride along as further tasks."""
+        return self if times == 1 else self._each(lambda leaf: leaf.repeat_interleave(times, dim=0))
 
     def joined(self, other: Examples) -> Examples:
         """These examples of each task, then those of ``other``."""
-        return Examples(torch.cat([self.images, other.images], 1), torch.cat([self.targets, other.targets], 1))
+        return concatenate([self, other], dim=1)
 
     def to(self, *args: object, **kwargs: object) -> Examples:
         """Moves images and targets; a dtype changes the images only."""
         images = self.images.to(*args, **kwargs)  # type: ignore[call-overload]
-        return Examples(images, self.targets.to(images.device))
+        return Examples(images, _each(self.targets, lambda leaf: leaf.to(images.device)))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Examples:
+        return Examples(change(self.images), _each(self.targets, change))
+
+
+def concatenate(parts: Sequence[Examples], dim: int = 0) -> Examples:
+    """Examples put together along the tasks (``dim=0``) or along the examples of each task (``dim=1``)."""
+    images, first = torch.cat([part.images for part in parts], dim), parts[0].targets
+    if isinstance(first, Boxes):
+        leaves = zip(*[part.targets for part in parts if isinstance(part.targets, Boxes)], strict=True)
+        return Examples(images, Boxes(*[torch.cat(leaf, dim) for leaf in leaves]))
+    return Examples(images, torch.cat([part.labels for part in parts], dim))
+
+
+def _each(targets: Targets, change: Callable[[Tensor], Tensor]) -> Targets:
+    return Boxes(*[change(leaf) for leaf in targets]) if isinstance(targets, Boxes) else change(targets)
 
 
 class Task(NamedTuple):
@@ -47,7 +100,7 @@ class Task(NamedTuple):
     Attributes:
         support: the labelled examples a learner may adapt on.
         query: the examples it is scored on; no image is in both.
-        ways: number of classes ``K``.
+        ways: number of classes ``K``; the background of segmentation is one of them, class number 0.
         class_ids: ``[T K]`` which class of the data set each class number stands for (its quarter turn included).
     """
 
@@ -78,12 +131,20 @@ class Tokens(NamedTuple):
     """Support evidence in the one form every encoder and closed form reads, whatever the visual task.
 
     Attributes:
-        values: ``[T N D]`` a feature vector for each piece of evidence (an image, a pixel, a box).
-        membership: ``[T N K]`` 1 where evidence ``n`` speaks for class ``k``, else 0; ``None`` without labels.
+        values: ``[T N D]`` a feature vector for each piece of evidence (an image, a part of an object).
+        membership: ``[T N K]`` how much evidence ``n`` weighs for class ``k``: 1 or 0 for an image, a number of pixels
+            for a part; zero for all classes where there is no evidence, only a place for it. ``None`` without labels.
     """
 
     values: Float[Tensor, "T N D"]
     membership: Float[Tensor, "T N K"] | None
+
+    @property
+    def present(self) -> Float[Tensor, "T N 1"]:
+        """1 where there is evidence, 0 where there is only a place for it."""
+        if self.membership is None:
+            return torch.ones_like(self.values[..., :1])
+        return (self.membership.sum(-1, keepdim=True) > 0).to(self.values.dtype)
 
 
 class Context(NamedTuple):
@@ -138,11 +199,11 @@ class Outcome(NamedTuple):
     """What a learner said of the query images of a batch of tasks.
 
     Attributes:
-        outputs: ``[T N K]`` logits for each query image after the last step.
+        outputs: after the last step, ``[T N K]`` logits for each query image (see the visual task for other forms).
         loss: ``[T]`` query loss of each task in nats, the quantity that trains a generator.
         cost: ``[T]`` nats, carried over from :class:`Start`.
     """
 
-    outputs: Float[Tensor, "T N K"]
+    outputs: Tensor
     loss: Float[Tensor, " T"]
     cost: Float[Tensor, " T"]

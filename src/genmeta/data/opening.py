@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genmeta.core.errors import unknown
-from genmeta.data import benchmarks, digits, folder, glyphs, omniglot
+from genmeta.core.errors import UsageError, unknown
+from genmeta.data import benchmarks, digits, folder, glyphs, omniglot, scenes
 from genmeta.data.classes import ImageClasses
 from genmeta.data.registry import DatasetInfo, settle
+from genmeta.data.scene_source import SceneSource
 from genmeta.data.spec import DataSpec
 
 _ALL = (
@@ -16,9 +17,13 @@ _ALL = (
 READERS = {reader.info.name: reader for reader in _ALL}
 
 
+_DENSE = (scenes.READER,)
+SCENE_READERS = {reader.info.name: reader for reader in _DENSE}
+
+
 def available() -> list[DatasetInfo]:
     """What every reader says of itself, in the order to show it."""
-    return [reader.info for reader in READERS.values()]
+    return [*(reader.info for reader in READERS.values()), *(reader.info for reader in SCENE_READERS.values())]
 
 
 def open_dataset(
@@ -47,9 +52,52 @@ def open_dataset(
         RunError: decoded images cannot be written to the cache.
     """
     parsed = DataSpec.parse(spec)
+    if parsed.name in SCENE_READERS:
+        raise UsageError(
+            f"{spec!r} has images of several objects, not images by class: it is for segmentation and detection "
+            f"(--vision). Data sets of images by class: {', '.join(READERS)}."
+        )
     if parsed.name not in READERS:
         raise unknown("data set", parsed.name, READERS)
     reader = READERS[parsed.name]
+    return reader.open(
+        settle(
+            spec,
+            parsed,
+            reader.info,
+            size=size,
+            channels=channels,
+            download=download,
+            on_bad_image=on_bad_image,
+            cache_dir=cache_dir,
+        )
+    )
+
+
+def open_scenes(
+    spec: str,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    download: bool = False,
+    on_bad_image: str = "fail",
+    cache_dir: Path | None = None,
+) -> SceneSource:
+    """Opens a data set of images of several objects, for segmentation and detection; arguments as `open_dataset`.
+
+    Raises:
+        UsageError: the spec or an argument is not valid, or names a data set of images by class.
+        DataError: the data are absent, damaged or not in the expected layout.
+    """
+    parsed = DataSpec.parse(spec)
+    if parsed.name in READERS:
+        raise UsageError(
+            f"{spec!r} has images by class; segmentation and detection need images of several objects with masks or "
+            f"boxes. Such data sets: {', '.join(SCENE_READERS)}."
+        )
+    if parsed.name not in SCENE_READERS:
+        raise unknown("data set", parsed.name, SCENE_READERS)
+    reader = SCENE_READERS[parsed.name]
     return reader.open(
         settle(
             spec,

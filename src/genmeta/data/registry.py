@@ -9,6 +9,7 @@ from typing import Literal
 
 from genmeta.core.errors import UsageError, unknown
 from genmeta.data.classes import ImageClasses
+from genmeta.data.scene_source import SceneSource
 from genmeta.data.spec import DataSpec
 
 COMMON_OPTIONS = {
@@ -104,6 +105,14 @@ class Reader:
 
     info: DatasetInfo
     open: Callable[[Request], ImageClasses]
+
+
+@dataclass(frozen=True)
+class SceneReader:
+    """A reader of images of several objects with masks or boxes."""
+
+    info: DatasetInfo
+    open: Callable[[Request], SceneSource]
 
 
 def settle(

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genmeta.core import batching
 from genmeta.core.types import Context, Tokens
 
 
@@ -48,16 +49,21 @@ class AttentiveEncoder(nn.Module):
         )
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
         if tokens.membership is not None:
-            same = tokens.membership @ tokens.membership.transpose(1, 2)
+            kinds = (tokens.membership > 0).to(tokens.values.dtype)
+            same = kinds @ kinds.transpose(1, 2)
             scores = scores + self.same_class[:, None, None] * same[:, None]
+        # a place without evidence is not attended to
+        scores = scores + (tokens.present.transpose(1, 2)[:, None] + 1e-30).log()
         attended = torch.softmax(scores, -1) @ value
         mixed = embedded + self.mix(attended.transpose(1, 2).flatten(2))
         if tokens.membership is None:
-            return Context(mixed.mean(1), None)
+            return Context(batching.mean_of_present(mixed, tokens.present), None)
         inside = self.pool(mixed) + (tokens.membership + 1e-30).log()
         summary = torch.softmax(inside, 1).transpose(1, 2) @ mixed
         others = summary.mean(1, keepdim=True).expand_as(summary)
-        return Context(mixed.mean(1), summary + self.read(torch.cat([summary, others], -1)))
+        return Context(
+            batching.mean_of_present(mixed, tokens.present), summary + self.read(torch.cat([summary, others], -1))
+        )
 
 
 class AttentiveReader(nn.Module):
@@ -85,4 +91,6 @@ class AttentiveReader(nn.Module):
         query = self.query(self.norm(features)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         key = self.key(self.norm(tokens.values)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         attention = torch.softmax(query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5, -1).mean(1)
-        return self.log_strength.exp() * attention @ tokens.membership
+        attention = attention * tokens.present.transpose(1, 2)
+        attention = attention / attention.sum(-1, keepdim=True).clamp_min(1e-30)
+        return self.log_strength.exp() * attention @ (tokens.membership > 0).to(attention.dtype)

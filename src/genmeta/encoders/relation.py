@@ -37,8 +37,10 @@ class RelationEncoder(nn.Module):
         """Encodes ``[T N D]`` evidence into ``task [T W]`` and ``classes [T K W]``."""
         embedded: Tensor = self.embed(self.norm(tokens.values))
         pairs = self.relate(self.first(embedded)[:, :, None] + self.second(embedded)[:, None])
-        relations = self.read(pairs.mean(2))
+        # the mean over all evidence that is there
+        weights = tokens.present[:, None] / tokens.present.sum(1).clamp_min(1)[:, None, None]
+        relations = self.read((pairs * weights).sum(2))
         if tokens.membership is None:
-            return Context(relations.mean(1), None)
+            return Context(batching.mean_of_present(relations, tokens.present), None)
         classes = batching.class_means(relations, tokens.membership)
         return Context(torch.mean(classes, 1), classes)

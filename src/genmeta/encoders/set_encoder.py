@@ -41,7 +41,7 @@ class SetEncoder(nn.Module):
     def forward(self, tokens: Tokens) -> Context:
         """Encodes ``[T N D]`` evidence into ``task [T W]`` and ``classes [T K W]``."""
         embedded = self.embed(tokens.values)
-        overall = embedded.mean(1)
+        overall = batching.mean_of_present(embedded, tokens.present)
         if tokens.membership is None:
             return Context(self._task(overall, torch.zeros_like(overall)), None)
         summary = batching.class_means(embedded, tokens.membership)

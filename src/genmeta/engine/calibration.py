@@ -18,6 +18,8 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
 
     Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", 2015.
     """
+    if not len(confidence):
+        return float("nan")
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gap = np.bincount(bins, weights=correct.astype(float) - confidence, minlength=BINS)
     return float(np.abs(gap).sum() / len(confidence))

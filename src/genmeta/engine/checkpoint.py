@@ -20,6 +20,7 @@ from genmeta.core.files import atomic_path
 from genmeta.core.randomness import seeded
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import MetaLearner, build_method
+from genmeta.vision import VISUAL_TASKS, Classification
 
 SCHEMA = 1
 MODEL = "model.safetensors"
@@ -41,6 +42,11 @@ class Trained:
     def method(self) -> str:
         """Name of the method."""
         return str(self.config["method"])
+
+    @property
+    def vision(self) -> str:
+        """Name of the visual task."""
+        return self.meta_learner.vision.name
 
 
 def save_model(path: str | Path, meta_learner: nn.Module, config: Mapping[str, Any]) -> None:
@@ -107,7 +113,8 @@ def build(header: Mapping[str, Any], path: str | Path) -> MetaLearner:
     """
     try:
         learner = build_learner(LearnerConfig(**header["learner"]), seeded(0))
-        return build_method(header["method"], learner, options=header["options"]).eval()
+        vision = VISUAL_TASKS[header.get("vision", Classification.name)]()
+        return build_method(header["method"], learner, vision=vision, options=header["options"]).eval()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{str(path)!r} describes a model that cannot be built: {error}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
-from genmeta.core.types import ROWS, Examples, Task
+from genmeta.core.types import ROWS, Task, concatenate
 from genmeta.engine.calibration import calibration_error, fit_temperature, scaled
+from genmeta.engine.map_evaluation import FEW_CLASSES, Tally
 from genmeta.engine.progress import ProgressBar
 from genmeta.methods import MetaLearner
 from genmeta.methods.diversity import centred, diversity
+from genmeta.methods.meta_learner import image_weight
 from genmeta.tasks import TaskDistribution
 
 #: Episodes whose generated rows are kept to measure how diverse they are.
@@ -33,7 +35,9 @@ class Interval:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Interval:
-        """From one value per episode. A single episode has no interval: ``nan``."""
+        """From one value per episode. A single episode has no interval: ``nan``; none at all has no mean either."""
+        if not len(values):
+            return cls(float("nan"), float("nan"))
         spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
         return cls(float(values.mean()), 1.96 * spread / len(values) ** 0.5)
 
@@ -84,6 +88,9 @@ class StepScores:
         correct: ``[Q]`` whether it was right.
         seconds: median time per task to generate the start and take the steps, one task at a time; ``nan`` if it was
             not measured.
+        metric: name of the main score.
+        extra: name -> ``[E]`` further scores, fractions; ``nan`` where an episode has none.
+        classes: name of a class -> its mean main score over the episodes that have it, where there are few classes.
         draws: of a single draw, where several are averaged.
         calibrated: after temperature scaling, where a temperature was given.
     """
@@ -95,6 +102,9 @@ class StepScores:
     seconds: float
     draws: DrawScores | None = None
     calibrated: CalibratedScores | None = None
+    metric: str = "accuracy"
+    extra: Mapping[str, np.ndarray] = field(default_factory=dict)
+    classes: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ece(self) -> float:
@@ -102,15 +112,20 @@ class StepScores:
         return calibration_error(self.confidence, self.correct)
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers: accuracies in percent."""
-        return {
-            **_rounded("accuracy", 100 * self.accuracy, 3),
+        """Plain numbers: the main score under its own name, and further ones, in percent."""
+        numbers = {
+            **_rounded(self.metric, 100 * self.accuracy, 3),
             **_rounded("nll", self.nll, 4),
             "ece": round(100 * self.ece, 3),
             "adaptation_ms": round(1000 * self.seconds, 3),
             "draws": self._draws(),
             "calibrated": self._calibrated(),
         }
+        for name, values in self.extra.items():
+            numbers |= _rounded(name, 100 * values[~np.isnan(values)], 3)
+        if self.classes:
+            numbers["classes"] = {name: round(100 * value, 3) for name, value in self.classes.items()}
+        return numbers
 
     def _draws(self) -> dict[str, Any] | None:
         """A single draw, and what averaging wins over it: paired, positive where averaging is better."""
@@ -149,11 +164,7 @@ def episodes(tasks: TaskDistribution, start: int, stop: int, seed: int) -> Task:
     drawn = [tasks.sample(1, rng=seeded(seed, "episode", i)) for i in range(start, stop)]
     if len({(task.ways, task.support.images.shape[1]) for task in drawn}) > 1:
         raise UsageError("Evaluation needs fixed ways and shots, such as ways=5 and shots=1, not ranges.")
-
-    def together(parts: list[Examples]) -> Examples:
-        return Examples(torch.cat([p.images for p in parts]), torch.cat([p.targets for p in parts]))
-
-    support, query = together([t.support for t in drawn]), together([t.query for t in drawn])
+    support, query = concatenate([t.support for t in drawn]), concatenate([t.query for t in drawn])
     return Task(support, query, drawn[0].ways, torch.cat([t.class_ids for t in drawn]))
 
 
@@ -172,7 +183,7 @@ def evaluate(
 ) -> Evaluation:
     """Adapts to episodes and scores their queries after given numbers of steps.
 
-    Predictions are inductive: each query image is classified on its own. With several samples of the start, the
+    Predictions are inductive: each query image is answered on its own. With several samples of the start, the
     probabilities are averaged, and those of the first draw alone are scored beside them.
 
     Args:
@@ -194,9 +205,55 @@ def evaluate(
     if n_tasks < 1 or not steps or steps[0] < 0:
         raise UsageError(f"Evaluation needs 1 or more tasks and steps of 0 or more, got {n_tasks} and {steps}.")
     samples = samples or meta_learner.samples
-    answered = _answer(meta_learner, tasks, n_tasks, steps, seed, samples, progress, title)
     seconds = _time(meta_learner, tasks, steps, seed, time_tasks, samples)
+    if meta_learner.vision.reads == "map":
+        return _map_scores(meta_learner, tasks, n_tasks, steps, seed, samples, progress, title, seconds)
+    answered = _answer(meta_learner, tasks, n_tasks, steps, seed, samples, progress, title)
     return {step: _scores(answered[step], seconds[step], (temperatures or {}).get(step)) for step in steps}
+
+
+def _map_scores(
+    meta_learner: MetaLearner,
+    tasks: TaskDistribution,
+    n_tasks: int,
+    steps: tuple[int, ...],
+    seed: int,
+    samples: int,
+    progress: bool,
+    title: str,
+    seconds: Mapping[int, float],
+) -> Evaluation:
+    meta_learner.eval()
+    device = meta_learner.scales.device
+    tallies = {step: Tally(meta_learner, samples) for step in steps}
+    one = episodes(tasks, 0, 1, seed)
+    images = (one.support.images.shape[1] + one.query.images.shape[1]) * image_weight(meta_learner, one) * samples
+    size = meta_learner.tasks_per_chunk or max(1, 960 // images)
+    with torch.no_grad(), ProgressBar(title, n_tasks, show=progress) as bar:
+        for at in range(0, n_tasks, size):
+            task = episodes(tasks, at, min(at + size, n_tasks), seed).to(device)
+            outputs, *_ = meta_learner.answers(task, steps[-1], seeded(seed, "start", at), at=steps, samples=samples)
+            for step, values in outputs.items():
+                tallies[step].add(values, task)
+            bar.update(at + task.n_tasks)
+    names = [tasks.class_name(k) for k in range(tasks.n_classes)] if tasks.n_classes <= FEW_CLASSES else []
+    out: Evaluation = {}
+    for step, tally in tallies.items():
+        total = tally.total(names)
+        scores, extra = total.scores, dict(total.scores.extra)
+        if total.first is not None:
+            extra["single_draw"] = total.first
+        out[step] = StepScores(
+            scores.main,
+            scores.nll,
+            scores.confidence,
+            scores.correct,
+            seconds[step],
+            metric=meta_learner.vision.score,
+            extra=extra,
+            classes=total.by_class,
+        )
+    return out
 
 
 def fit_temperatures(
@@ -217,7 +274,12 @@ def fit_temperatures(
         steps: after how many adaptation steps.
         seed: names the list of episodes.
         samples: draws of the start for each task; 0 for the method's own number.
+
+    Raises:
+        UsageError: a visual task other than classification.
     """
+    if meta_learner.vision.reads != "vector":
+        raise UsageError(f"A temperature is fitted to classification, not to {meta_learner.vision.name}: leave it out.")
     steps, samples = tuple(sorted(set(steps))), samples or meta_learner.samples
     answered = _answer(meta_learner, tasks, n_tasks, steps, seed, samples, progress=False, title="")
     return {step: fit_temperature(found.log_probabilities, found.truth) for step, found in answered.items()}
@@ -266,7 +328,7 @@ def _answer(
             outputs, _, trajectory = meta_learner.answers(task, steps[-1], rng, at=steps, samples=samples)
             for step, logits in outputs.items():
                 pooled = meta_learner.pooled(logits.double(), task.n_tasks)
-                found = _Answers(torch.log_softmax(pooled, -1).cpu(), task.query.targets.cpu())
+                found = _Answers(torch.log_softmax(pooled, -1).cpu(), task.query.labels.cpu())
                 if samples > 1:
                     each = torch.log_softmax(logits.double(), -1).unflatten(0, (-1, samples)).cpu()
                     rows = None
@@ -318,7 +380,7 @@ def _time(
     took: dict[int, list[float]] = {step: [] for step in steps}
     for i in range(count + 1):
         task = episodes(tasks, i, i + 1, seed).to(meta_learner.scales.device)
-        one = task._replace(query=Examples(task.query.images[:, :1], task.query.targets[:, :1]))
+        one = task._replace(query=task.query.only(0, 1))
         for step in steps:
             began = time.perf_counter()
             with torch.no_grad():

@@ -21,18 +21,18 @@ from torch import nn
 from genmeta.core.errors import DataWarning, RunError, UsageError
 from genmeta.core.randomness import lent_to_torch, seeded
 from genmeta.core.settings import TrainConfig
-from genmeta.data import open_dataset
-from genmeta.data.classes import ImageClasses
 from genmeta.engine.averaging import WeightAverage
 from genmeta.engine.checkpoint import MODEL, Trained, learner_header, load, load_weights, save_model, save_state
 from genmeta.engine.evaluation import evaluate
 from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
 from genmeta.engine.run_directory import RunDirectory, git_commit
 from genmeta.engine.runtime import keep_freed_memory, use_threads
+from genmeta.engine.task_sources import Data, make_tasks, open_data, validation_tasks
 from genmeta.learners import Learner, LearnerConfig, build_learner
 from genmeta.methods import METHODS, MetaLearner, Method, build_method, make_options
 from genmeta.methods.objectives import Loss, Objective, Setting
-from genmeta.tasks import ClassificationTasks
+from genmeta.tasks import Range, TaskDistribution
+from genmeta.vision import VISUAL_TASKS, Classification
 
 #: Validation episodes for each candidate setting of a method that is tuned.
 TUNING_TASKS = 20
@@ -70,9 +70,12 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
     make_options(method, config.options)
     data = open_mixed(config)
     learner = _learner(config, data)
-    meta_learner = build_method(method.name, learner, rng=seeded(config.seed, "method"), options=config.options)
+    vision = VISUAL_TASKS[config.vision]()
+    meta_learner = build_method(
+        method.name, learner, vision=vision, rng=seeded(config.seed, "method"), options=config.options
+    )
     # before the run directory exists: settings that cannot work leave nothing behind
-    sources = tuple(_tasks(d, "train", config) for d in data) if method.objective is not None else ()
+    sources = tuple(_tasks(d, config) for d in data) if method.objective is not None else ()
     with RunDirectory(config.run, resume=resume) as run:
         resume = resume and run.state_path.exists()
         header = describe(config, learner, meta_learner)
@@ -103,7 +106,7 @@ def _loop(
     config: TrainConfig,
     method: Method,
     meta_learner: MetaLearner,
-    sources: tuple[ClassificationTasks, ...],
+    sources: tuple[TaskDistribution, ...],
     validate: Callable[[], float] | None,
     run: RunDirectory,
     header: Mapping[str, Any],
@@ -156,13 +159,18 @@ def _loop(
     )
 
 
-def open_mixed(config: TrainConfig) -> list[ImageClasses]:
+def open_mixed(config: TrainConfig) -> list[Data]:
     """Opens the data sets of a spec such as ``glyphs`` or ``omniglot+glyphs``, all with the first one's image shape."""
-    opened: list[ImageClasses] = []
+    opened: list[Data] = []
     size, channels = config.size or None, config.channels or None
     for spec in config.data.split("+"):
-        data = open_dataset(
-            spec, size=size, channels=channels, download=config.download, on_bad_image=config.on_bad_image
+        data = open_data(
+            spec,
+            config.vision,
+            size=size,
+            channels=channels,
+            download=config.download,
+            on_bad_image=config.on_bad_image,
         )
         warn_of_skipped(data)
         opened.append(data)
@@ -173,48 +181,46 @@ def open_mixed(config: TrainConfig) -> list[ImageClasses]:
     return opened
 
 
-def warn_of_skipped(data: ImageClasses) -> None:
+def warn_of_skipped(data: Data) -> None:
     """Names the images that were left out, as :class:`~genmeta.core.errors.DataWarning`."""
     if data.skipped:
         shown = "; ".join(data.skipped[:5]) + ("; ..." if len(data.skipped) > 5 else "")
         warnings.warn(f"{data.name!r}: left out {len(data.skipped)} files: {shown}", DataWarning, stacklevel=2)
 
 
-def _learner(config: TrainConfig, data: list[ImageClasses]) -> Learner:
+def _learner(config: TrainConfig, data: list[Data]) -> Learner:
     channels, size, _ = data[0].image_shape
-    settings = LearnerConfig(config.learner, channels, size, config.width, config.norm)
+    vision = VISUAL_TASKS[config.vision]
+    name = config.learner or vision.learner
+    settings = LearnerConfig(name, channels, size, config.width, config.norm, extra=vision.extra_channels)
     learner = build_learner(settings, seeded(config.seed, "learner"))
     if config.init:
         load_weights(learner, config.init, prefix="learner.")
     return learner
 
 
-def _tasks(data: ImageClasses, split: str, config: TrainConfig) -> ClassificationTasks:
-    training = split == "train"
-    return ClassificationTasks(
+def _tasks(data: Data, config: TrainConfig) -> TaskDistribution:
+    return make_tasks(
         data,
-        split,
-        ways=config.ways if training else 5,
-        shots=config.shots if training else 1,
-        queries=config.queries if training else 5,
-        augment=config.augment if training else "none",
-        quarter_turns=training and config.quarter_turns,
-        min_images=config.min_images if training else max(config.min_images, 6),
+        config.vision,
+        "train",
+        ways=config.ways,
+        shots=config.shots,
+        queries=config.queries,
+        augment=config.augment,
+        quarter_turns=config.quarter_turns,
+        min_images=config.min_images,
     )
 
 
 def _validation(
-    config: TrainConfig, data: list[ImageClasses], meta_learner: MetaLearner, ways: int = 20
+    config: TrainConfig, data: list[Data], meta_learner: MetaLearner, ways: int = 20
 ) -> Callable[[], float] | None:
     """A function that scores held-out classes, ``ways``-way (or as many as there are) 1-shot; ``None`` without any."""
-    held_out: list[ClassificationTasks] = []
-    for source in data:
-        enough = int((source.counts()[source.splits["val"]] >= max(config.min_images, 6)).sum())
-        if enough >= 2:
-            tasks = ClassificationTasks(
-                source, "val", ways=min(ways, enough), shots=1, queries=5, min_images=max(config.min_images, 6)
-            )
-            held_out.append(tasks)
+    if config.vision != Classification.name:
+        ways = Range.parse(config.ways, "ways").high  # a map for 20 classes would take long for what it says
+    found = (validation_tasks(source, config.vision, ways, config.min_images) for source in data)
+    held_out = [tasks for tasks in found if tasks is not None]
     if not held_out:
         return None
 
@@ -238,16 +244,16 @@ def _finished(path: Path) -> Trained | None:
     return trained if "result" in trained.config else None
 
 
-def _finish(
-    path: Path, method: Method, config: TrainConfig, data: list[ImageClasses], header: Mapping[str, Any]
-) -> Trained:
+def _finish(path: Path, method: Method, config: TrainConfig, data: list[Data], header: Mapping[str, Any]) -> Trained:
     """Chooses the settings that the method wants tuned, on validation tasks, and marks the checkpoint as finished."""
     learner = load(path).meta_learner.learner
     scored: list[tuple[float, Mapping[str, Any]]] = []
     for choice in method.tune:
         if set(choice) & set(config.options):
             break  # the caller has chosen
-        candidate = build_method(method.name, learner, options={**config.options, **choice})
+        candidate = build_method(
+            method.name, learner, vision=VISUAL_TASKS[config.vision](), options={**config.options, **choice}
+        )
         validate = _validation(dataclasses.replace(config, validate_tasks=TUNING_TASKS), data, candidate, ways=5)
         if validate is None:
             break
@@ -257,7 +263,12 @@ def _finish(
     trained = load(path)
     if chosen:
         # step sizes are part of the saved state, so the tuned ones must come from a newly built meta-learner
-        tuned = build_method(method.name, trained.meta_learner.learner, options=header["options"])
+        tuned = build_method(
+            method.name,
+            trained.meta_learner.learner,
+            vision=trained.meta_learner.vision,
+            options=header["options"],
+        )
         save_model(path, tuned, header)
     else:
         save_model(path, trained.meta_learner, header)
@@ -270,7 +281,7 @@ def describe(config: TrainConfig, learner: Learner, meta_learner: MetaLearner) -
         "method": config.method,
         "options": dict(config.options),
         "learner": learner_header(learner.config),
-        "vision": "classification",
+        "vision": config.vision,
         "training": dataclasses.asdict(config),
         "parameters": sum(p.numel() for p in meta_learner.parameters()),
         "provenance": {

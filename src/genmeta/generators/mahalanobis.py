@@ -34,13 +34,13 @@ class MahalanobisRow(RowBase):
     def forward(self, tokens: Tokens) -> Tensor:
         if tokens.membership is None:
             raise TypeError("closed-form rows need labelled evidence")
-        features, mixing = tokens.values, torch.sigmoid(self.mixing)
-        n_examples, size = features.shape[1:]
+        features, present, mixing = tokens.values, tokens.present, torch.sigmoid(self.mixing)
+        size, n_examples = features.shape[2], present.sum(1, keepdim=True)
         means = batching.class_means(features, tokens.membership)
-        centred = features - features.mean(1, keepdim=True)
+        centred = (features - batching.mean_of_present(features, present)[:, None]) * present
         identity_part, data_part = (1 - mixing) / size, mixing / n_examples
         gram = centred @ centred.transpose(1, 2)
-        ridge = identity_part / data_part * torch.eye(n_examples, dtype=gram.dtype, device=gram.device)
+        ridge = identity_part / data_part * torch.eye(features.shape[1], dtype=gram.dtype, device=gram.device)
         inner = torch.linalg.solve(gram + ridge, centred @ means.transpose(1, 2))
         weights = (means - inner.transpose(1, 2) @ centred) / identity_part
         bias = -0.5 * (weights * means).sum(-1, keepdim=True)

@@ -65,9 +65,9 @@ class RidgeRow(RowBase):
         self.bias = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, tokens: Tokens) -> Tensor:
-        features, targets = tokens.values, _membership(tokens)
-        constant = features.new_ones(*features.shape[:2], 1)
-        x = torch.cat([features, constant], -1)
+        # a place without evidence is a row of zeros, which changes nothing
+        targets, present = (_membership(tokens) > 0).to(tokens.values.dtype), tokens.present
+        x = torch.cat([tokens.values * present, present], -1)
         gram = x @ x.transpose(1, 2)
         ridge = self.log_ridge.exp() * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
         rows = (x.transpose(1, 2) @ torch.linalg.solve(gram + ridge, targets)).transpose(1, 2)

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import torch
 
+from genmeta.core.errors import UsageError
 from genmeta.core.registry import Registry
 from genmeta.learners.base import SPACES, Learner, LearnerConfig, Statistics
 from genmeta.learners.conv4 import Conv4
 from genmeta.learners.mlp import MLP
 from genmeta.learners.resnet12 import ResNet12
+from genmeta.learners.unet import UNet
 
 LEARNERS: Registry[type[Learner]] = Registry("learner")
 LEARNERS.register("conv4")(Conv4)
 LEARNERS.register("resnet12")(ResNet12)
 LEARNERS.register("mlp")(MLP)
+LEARNERS.register("unet")(UNet)
 
 
 def build_learner(config: LearnerConfig, rng: torch.Generator) -> Learner:
-    """Builds a learner with random weights drawn from ``rng``."""
-    return LEARNERS[config.name](config, rng)
+    """Builds a learner with random weights drawn from ``rng``.
+
+    Raises:
+        UsageError: an unknown learner, or extra channels asked of one that gives a vector for each image.
+    """
+    kind = LEARNERS[config.name]
+    if config.extra and kind.gives != "map":
+        maps = [name for name in LEARNERS if LEARNERS[name].gives == "map"]
+        raise UsageError(
+            f"{config.name!r} gives one vector for each image and has no map to put extra={config.extra} channels in. "
+            f"Use a learner that gives a feature map: {', '.join(maps)}."
+        )
+    return kind(config, rng)
 
 
 __all__ = ["LEARNERS", "SPACES", "Learner", "LearnerConfig", "Statistics", "build_learner"]

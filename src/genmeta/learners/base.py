@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -31,6 +32,7 @@ class LearnerConfig:
         width: channels of the first block (units of a hidden layer for ``mlp``); 0 for the learner's own default.
         norm: ``group``, or ``batch`` with the statistics of the task's own support set.
         groups: channel groups of ``group`` norm.
+        extra: channels of a feature map that belong to no class (the sizes of objects, say); maps only.
     """
 
     name: str = "conv4"
@@ -39,6 +41,7 @@ class LearnerConfig:
     width: int = 0
     norm: str = "group"
     groups: int = 8
+    extra: int = 0
 
     def __post_init__(self) -> None:
         if self.norm not in ("group", "batch"):
@@ -49,6 +52,8 @@ class LearnerConfig:
             raise UsageError(f"Images of {self.size} pixels are too small: use size 8 or more.")
         if self.width < 0 or self.groups < 1:
             raise UsageError(f"width must be 0 or more and groups 1 or more, got {self.width} and {self.groups}.")
+        if self.extra < 0:
+            raise UsageError(f"extra must be 0 or more channels, got {self.extra}.")
 
 
 class Norm(nn.Module):
@@ -109,14 +114,17 @@ class Learner(nn.Module, ABC):
 
     Attributes:
         config: how it was built.
-        feature_size: ``D``, length of the feature vector of an image.
+        feature_size: ``D``, length of a feature vector.
+        gives: ``vector``, one feature vector ``[T N D]`` for each image; or ``map``, ``[T N h w D]``, one for each
+            cell of a grid, for images of any size, and behind them ``config.extra`` channels as they come.
     """
 
     config: LearnerConfig
     feature_size: int
+    gives: ClassVar[str] = "vector"
 
     @abstractmethod
-    def forward_pass(self, images: Float[Tensor, "T N C H W"], run: Pass) -> Float[Tensor, "T N D"]:
+    def forward_pass(self, images: Float[Tensor, "T N C H W"], run: Pass) -> Float[Tensor, "T N *hw D"]:
         """Computes raw features, taking every weight from ``run``."""
 
     def features(
@@ -124,7 +132,7 @@ class Learner(nn.Module, ABC):
         images: Float[Tensor, "T N C H W"],
         weights: Mapping[str, Tensor] | None = None,
         statistics: Statistics | None = None,
-    ) -> tuple[Float[Tensor, "T N D"], Statistics]:
+    ) -> tuple[Float[Tensor, "T N *hw D"], Statistics]:
         """Features of the images of a batch of tasks, each centred and of length 1.
 
         Args:
@@ -133,19 +141,37 @@ class Learner(nn.Module, ABC):
             statistics: of a support pass, for query images; ``None`` for support images. Empty with group norm.
 
         Returns:
-            ``[T N D]`` and the normalisation statistics of this pass.
+            ``[T N D]`` (of a map ``[T N h w D]`` and the extra channels) and the normalisation statistics of this pass.
 
         Raises:
             UsageError: the images are not what the learner was built for.
         """
-        expected = (self.config.channels, self.config.size, self.config.size)
-        if images.ndim != 5 or tuple(images.shape[2:]) != expected:
-            raise UsageError(
-                f"This learner reads images of shape [T N {' '.join(map(str, expected))}], got {list(images.shape)}. "
-                f"Open the data with size={self.config.size} and channels={self.config.channels}."
-            )
+        self.check(images)
         run = Pass(self, weights or {}, images.shape[0], statistics)
-        return batching.unit(self.forward_pass(images, run)), run.taken
+        raw = self.forward_pass(images, run)
+        if not self.config.extra:
+            return batching.unit(raw), run.taken
+        size = self.feature_size
+        return torch.cat([batching.unit(raw[..., :size]), raw[..., size:]], -1), run.taken
+
+    def check(self, images: Tensor) -> None:
+        """Refuses images that the learner cannot read.
+
+        Raises:
+            UsageError: they are not of the shape that it was built for.
+        """
+        channels, size = self.config.channels, self.config.size
+        if self.gives == "map":
+            if images.ndim != 5 or images.shape[2] != channels or min(images.shape[3:]) < 8:
+                raise UsageError(
+                    f"This learner reads images of shape [T N {channels} H W], 8 pixels or larger, got "
+                    f"{list(images.shape)}. Open the data with channels={channels}."
+                )
+        elif images.ndim != 5 or tuple(images.shape[2:]) != (channels, size, size):
+            raise UsageError(
+                f"This learner reads images of shape [T N {channels} {size} {size}], got {list(images.shape)}. "
+                f"Open the data with size={size} and channels={channels}."
+            )
 
     def own_weights(self) -> dict[str, Tensor]:
         """The learner's own tensors by name."""

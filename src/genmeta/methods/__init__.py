@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from genmeta.core.errors import UsageError
 from genmeta.core.randomness import lent_to_torch, seeded
-from genmeta.learners import Learner
+from genmeta.learners import LEARNERS, Learner
 from genmeta.methods import (  # noqa: F401  (they register themselves)
     abml,
     adversarial,
@@ -61,6 +62,26 @@ def list_methods() -> list[Method]:
     return [METHODS[name] for name in [*(n for n in _ORDER if n in names), *(n for n in names if n not in _ORDER)]]
 
 
+def fits(learner: Learner, vision: VisualTask) -> None:
+    """Refuses a learner that does not give what a visual task reads.
+
+    Raises:
+        UsageError: it gives vectors where maps are read or the other way round, or lacks the extra channels.
+    """
+    if learner.gives != vision.reads:
+        said = {"vector": "one vector for each image", "map": "a map of vectors"}
+        able = [name for name in LEARNERS if LEARNERS[name].gives == vision.reads]
+        raise UsageError(
+            f"{vision.name} reads {said[vision.reads]}, but the learner {learner.config.name!r} gives "
+            f"{said[learner.gives]}. Use one of: {', '.join(able)}."
+        )
+    if learner.config.extra != vision.extra_channels:
+        raise UsageError(
+            f"{vision.name} needs a learner with extra={vision.extra_channels} channels, but {learner.config.name!r} "
+            f"was built with extra={learner.config.extra}."
+        )
+
+
 def build_method(
     name: str,
     learner: Learner,
@@ -79,12 +100,13 @@ def build_method(
         options: replaces the method's defaults, see ``genmeta list methods``.
 
     Raises:
-        UsageError: unknown method or option.
+        UsageError: unknown method or option, or a learner that does not give what the visual task reads.
     """
-    method = METHODS[name]
+    method, vision = METHODS[name], vision or Classification()
+    fits(learner, vision)
     rng = rng or seeded(0, "method", name)
     with lent_to_torch(rng):
-        return method.build(make_options(method, options or {}), learner, vision or Classification(), rng)
+        return method.build(make_options(method, options or {}), learner, vision, rng)
 
 
 __all__ = [

@@ -95,7 +95,7 @@ class PosteriorMatching(Objective):
                 prior = meta_learner.vision.loss(pooled, targets).mean()
             value = value + self.prior_weight * prior
             logs["loss"] = prior.item()
-            logs["accuracy"] = (pooled.argmax(-1) == targets).float().mean().item()
+            logs.update(meta_learner.vision.logs(pooled, targets))
             share = chunk.n_tasks / task.n_tasks
             yield Loss(value * share, logs, share)
 

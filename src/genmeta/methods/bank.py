@@ -19,9 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -29,28 +28,32 @@ from torch import Tensor
 from genmeta.core.errors import DataError, UsageError
 from genmeta.core.files import atomic_path
 from genmeta.core.randomness import seeded
+from genmeta.core.types import Boxes, Targets
 from genmeta.learners import Learner
 from genmeta.methods.bank_fit import Scaling, choose_penalty, fit_rows
-from genmeta.tasks import ClassificationTasks
+from genmeta.tasks import TaskDistribution
+from genmeta.vision import Classification, VisualTask
 
 FILE, SCHEMA = "bank.safetensors", 1
 #: Tasks that share ways and shots, and are used together.
 GROUP = 16
 #: Tasks whose images are embedded together; bounds memory, not results.
 _EMBEDDED = 4
+#: Labelled locations of a task that rows are fitted to, about; of images each is one.
+_LOCATIONS = 4096
 
 
 class BankGroup(NamedTuple):
     """Some tasks of a bank.
 
     Attributes:
-        features: ``[T N D]`` of the support images.
-        targets: ``[T N]`` classes of the support images.
+        features: ``[T N D]`` of the support images (for dense tasks ``[T N h w D]``).
+        targets: of the support images.
         rows: ``[T K R]`` what many labels ask for.
     """
 
-    features: Float[Tensor, "T N D"]
-    targets: Int[Tensor, "T N"]
+    features: Tensor
+    targets: Targets
     rows: Float[Tensor, "T K R"]
 
     @property
@@ -96,15 +99,21 @@ class WeightBank:
     """
 
     def __init__(
-        self, learner: Learner, sources: tuple[ClassificationTasks, ...], config: BankConfig, directory: Path
+        self,
+        learner: Learner,
+        sources: tuple[TaskDistribution, ...],
+        config: BankConfig,
+        directory: Path,
+        vision: VisualTask | None = None,
     ) -> None:
         path = directory / FILE
+        vision = vision or Classification()
         key = _key(learner, sources, config)
         stored = _read(path, key)
         self.built = stored is None
         if stored is None:
             with torch.no_grad():
-                self.penalty, self.groups = _build(learner, sources, config)
+                self.penalty, self.groups = _build(learner, sources, config, vision)
             _write(path, key, self.penalty, self.groups)
         else:
             self.penalty, self.groups = stored
@@ -115,45 +124,53 @@ class WeightBank:
 
 
 def _build(
-    learner: Learner, sources: tuple[ClassificationTasks, ...], config: BankConfig
+    learner: Learner, sources: tuple[TaskDistribution, ...], config: BankConfig, vision: VisualTask
 ) -> tuple[float, list[BankGroup]]:
     scaling: Scaling | None = None
     penalty, groups = 0.0, []
-    for support, targets, features, labels, ways in _labelled(learner, sources, config):
+    for support, targets, features, shares, held_out in _labelled(learner, sources, config, vision):
         if scaling is None:
             # the first group sets what is common to all: scale of the features, strength of the regularisation
             scaling = Scaling.of(features)
-            held_out = max(1, (labels.shape[1] - targets.shape[1]) // 3)
-            penalty = choose_penalty(features, labels, held_out, ways, scaling, config.steps)
-        groups.append(BankGroup(support, targets, fit_rows(features, labels, ways, scaling, penalty, config.steps)))
+            penalty = choose_penalty(features, shares, held_out, scaling, config.steps)
+        groups.append(BankGroup(support, targets, fit_rows(features, shares, scaling, penalty, config.steps)))
     return penalty, groups
 
 
 def _labelled(
-    learner: Learner, sources: tuple[ClassificationTasks, ...], config: BankConfig
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, int]]:
-    """Features and classes of the support set, then of support set and further labels, then the number of classes."""
+    learner: Learner, sources: tuple[TaskDistribution, ...], config: BankConfig, vision: VisualTask
+) -> Iterator[tuple[Tensor, Targets, Tensor, Tensor, int]]:
+    """Features and targets of the support set; labelled locations of it and of further images; how many to hold out."""
     device = next(learner.parameters()).device
     for group in range(-(-config.tasks // GROUP)):
         source = _with_labels(sources[group % len(sources)], config.labels)
         task = source.sample(GROUP, rng=seeded(config.seed, "bank", group))
-        pairs = []
+        supports, values, shares = [], [], []
         for at in range(0, GROUP, _EMBEDDED):
             part = task.slice(at, at + _EMBEDDED).to(device)
             support, statistics = learner.features(part.support.images)
             more, _ = learner.features(part.query.images, None, statistics)
-            pairs.append((support, torch.cat([support, more], 1)))
-        targets = task.support.targets.to(device)
-        labels = torch.cat([targets, task.query.targets.to(device)], 1)
-        yield torch.cat([a for a, _ in pairs]), targets, torch.cat([b for _, b in pairs]), labels, task.ways
+            both = part.support.joined(part.query)
+            known = vision.labelled(torch.cat([support, more], 1), both.targets, task.ways)
+            if known.membership is None:
+                raise TypeError("a bank needs labels")
+            # an odd stride, so that places of a grid are not all taken from the same columns
+            stride = max(1, known.values.shape[1] // _LOCATIONS) // 2 * 2 + 1
+            supports.append(support)
+            values.append(known.values[:, ::stride])
+            shares.append(known.membership[:, ::stride])
+        n_support, n_query = task.support.images.shape[1], task.query.images.shape[1]
+        held_out = max(1, shares[0].shape[1] * n_query // (3 * (n_support + n_query)))
+        targets = task.support.to(device).targets
+        yield torch.cat(supports), targets, torch.cat(values), torch.cat(shares), held_out
 
 
-def _with_labels(source: ClassificationTasks, labels: int) -> ClassificationTasks:
+def _with_labels(source: TaskDistribution, labels: int) -> TaskDistribution:
     """The same tasks, with further labelled images of each class where query images would be."""
     spare = source.fewest_images - source.shots.high
     if spare < 1:
         raise DataError(
-            f"A weight bank needs {source.shots.high + 1} or more images of each class, but {source.data.name!r} has a "
+            f"A weight bank needs {source.shots.high + 1} or more images of each class, but {source.name!r} has a "
             f"class with {source.fewest_images}. Lower --shots, or pass min_images={source.shots.high + 1}."
         )
     return source.with_queries(min(labels, spare))
@@ -166,14 +183,10 @@ def learner_hash(learner: Learner) -> str:
     return digest.hexdigest()
 
 
-def _key(learner: Learner, sources: tuple[ClassificationTasks, ...], config: BankConfig) -> str:
+def _key(learner: Learner, sources: tuple[TaskDistribution, ...], config: BankConfig) -> str:
     digest = hashlib.sha256(f"{SCHEMA} {GROUP} {learner_hash(learner)} {sorted(asdict(config).items())}".encode())
     for source in sources:
-        data = source.data
-        how = (source.ways, source.shots, source.augment, source.quarter_turns, source.split)
-        digest.update(f"{[str(part) for part in how]} {data.name} {data.images.shape}".encode())
-        digest.update(np.ascontiguousarray(data.offsets).tobytes() + np.ascontiguousarray(source.classes).tobytes())
-        digest.update(np.ascontiguousarray(data.images[:: max(1, len(data.images) // 64)]).tobytes())
+        digest.update(source.fingerprint())
     return digest.hexdigest()
 
 
@@ -191,9 +204,7 @@ def _content(tensors: dict[str, Tensor]) -> str:
 
 def _write(path: Path, key: str, penalty: float, groups: list[BankGroup]) -> None:
     tensors = {
-        f"{i:05}.{name}": value.cpu().contiguous()
-        for i, group in enumerate(groups)
-        for name, value in group._asdict().items()
+        f"{i:05}.{name}": value.cpu().contiguous() for i, group in enumerate(groups) for name, value in _flat(group)
     }
     header = {"key": key, "content": _content(tensors), "penalty": penalty, "groups": len(groups)}
     with atomic_path(path) as temporary:
@@ -210,9 +221,20 @@ def _read(path: Path, key: str) -> tuple[float, list[BankGroup]] | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
         if _content(tensors) != header["content"]:
             return None
-        groups = [
-            BankGroup(*(tensors[f"{i:05}.{name}"] for name in BankGroup._fields)) for i in range(header["groups"])
-        ]
-        return float(header["penalty"]), groups
+        return float(header["penalty"]), [_group(tensors, f"{i:05}.") for i in range(header["groups"])]
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
+
+
+def _flat(group: BankGroup) -> list[tuple[str, Tensor]]:
+    targets = group.targets
+    named = (
+        [("boxes", targets.boxes), ("labels", targets.labels)] if isinstance(targets, Boxes) else [("targets", targets)]
+    )
+    return [("features", group.features), *named, ("rows", group.rows)]
+
+
+def _group(tensors: dict[str, Tensor], at: str) -> BankGroup:
+    boxes = f"{at}boxes" in tensors
+    targets = Boxes(tensors[f"{at}boxes"], tensors[f"{at}labels"]) if boxes else tensors[f"{at}targets"]
+    return BankGroup(tensors[f"{at}features"], targets, tensors[f"{at}rows"])

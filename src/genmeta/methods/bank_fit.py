@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -33,21 +32,22 @@ class Scaling(NamedTuple):
 
 
 def fit_rows(
-    features: Float[Tensor, "T N D"], targets: Tensor, ways: int, scaling: Scaling, penalty: float, steps: int
+    features: Float[Tensor, "T N D"], shares: Float[Tensor, "T N K"], scaling: Scaling, penalty: float, steps: int
 ) -> Float[Tensor, "T K R"]:
     """Rows ``[T K D+1]`` of a logistic regression for each task.
 
     Args:
-        features: of labelled images.
-        targets: ``[T N]`` their classes.
-        ways: number of classes ``K``.
+        features: of labelled locations: images, or places in them.
+        shares: of the classes in each; of an image, 1 for its class. What has no label is in no class.
         scaling: of the features.
         penalty: ``λ``.
         steps: how many.
     """
     x = (features - scaling.mean) / scaling.scale
     x = torch.cat([x, x.new_ones(*x.shape[:2], 1)], -1)
-    y = F.one_hot(targets, ways).to(x)
+    y = shares.to(x)
+    mass = y.sum(-1, keepdim=True)
+    x = x * (mass > 0)
     n = x.shape[1]
     # the Hessian of softmax is at most 1/2; the trace bounds the largest eigenvalue of the Gram matrix
     gram = x.transpose(1, 2) @ x / n if x.shape[2] <= n else x @ x.transpose(1, 2) / n
@@ -55,10 +55,10 @@ def fit_rows(
     size = (1 / lipschitz)[:, None, None]
     decay = torch.full((x.shape[2],), penalty, dtype=x.dtype, device=x.device)
     decay[-1] = 0.0  # a bias is not a matter of size
-    rows = ahead = x.new_zeros(x.shape[0], ways, x.shape[2])
+    rows = ahead = x.new_zeros(x.shape[0], y.shape[2], x.shape[2])
     momentum = 1.0
     for _ in range(steps):
-        error = torch.softmax(x @ ahead.transpose(1, 2), -1) - y
+        error = mass * torch.softmax(x @ ahead.transpose(1, 2), -1) - y
         moved = ahead - size * (error.transpose(1, 2) @ x / n + decay * ahead)
         following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         ahead = moved + (momentum - 1) / following * (moved - rows)
@@ -68,13 +68,13 @@ def fit_rows(
     return torch.cat([weights, bias[..., None]], -1)
 
 
-def held_out_loss(features: Tensor, targets: Tensor, rows: Tensor) -> float:
-    """Mean negative log-likelihood of ``targets`` in nats."""
+def held_out_loss(features: Tensor, shares: Tensor, rows: Tensor) -> float:
+    """Mean negative log-likelihood of ``shares`` in nats."""
     logits = features @ rows[..., :-1].transpose(1, 2) + rows[..., -1][:, None]
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()
+    return (-(shares * torch.log_softmax(logits, -1)).sum() / shares.sum().clamp_min(1e-6)).item()
 
 
-def choose_penalty(features: Tensor, targets: Tensor, held_out: int, ways: int, scaling: Scaling, steps: int) -> float:
+def choose_penalty(features: Tensor, shares: Tensor, held_out: int, scaling: Scaling, steps: int) -> float:
     """The penalty of :data:`PENALTIES` under which rows best predict labels they were not fitted to.
 
     Best in log-likelihood, so the rows of the bank are as sure of themselves as they have reason to be: over- or
@@ -82,14 +82,13 @@ def choose_penalty(features: Tensor, targets: Tensor, held_out: int, ways: int, 
 
     Args:
         features: ``[T N D]``; the last ``held_out`` of each task are predicted, the others fitted.
-        targets: ``[T N]``.
+        shares: ``[T N K]``.
         held_out: how many.
-        ways: number of classes.
         scaling: of the features.
         steps: of each fit.
     """
     losses = {}
     for penalty in PENALTIES:
-        rows = fit_rows(features[:, :-held_out], targets[:, :-held_out], ways, scaling, penalty, steps)
-        losses[penalty] = held_out_loss(features[:, -held_out:], targets[:, -held_out:], rows)
+        rows = fit_rows(features[:, :-held_out], shares[:, :-held_out], scaling, penalty, steps)
+        losses[penalty] = held_out_loss(features[:, -held_out:], shares[:, -held_out:], rows)
     return min(losses, key=lambda penalty: losses[penalty])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from genmeta.core.types import Task, Tokens
+from genmeta.core.types import Boxes, Task, Tokens
 from genmeta.generators import Gradient, GuidedGenerator, StandardisedGenerator
 from genmeta.learners import Learner
 from genmeta.methods.bank import BankConfig, BankGroup, WeightBank
@@ -74,7 +74,9 @@ class BankObjective(Objective):
             self._bank = None
             self.get_buffer("scaled").fill_(False)
         if self._bank is None:
-            self._bank = WeightBank(self.reference, self.setting.sources, self.config, self.setting.directory)
+            self._bank = WeightBank(
+                self.reference, self.setting.sources, self.config, self.setting.directory, meta_learner.vision
+            )
         if not self.get_buffer("scaled"):
             self._set_statistics(meta_learner, self._bank)
             self.get_buffer("scaled").fill_(True)
@@ -152,7 +154,9 @@ def _corrections(meta_learner: MetaLearner, group: BankGroup) -> Tensor:
 
 
 def _to(group: BankGroup, meta_learner: MetaLearner) -> BankGroup:
-    return BankGroup(*(part.to(meta_learner.scales.device) for part in group))
+    device, targets = meta_learner.scales.device, group.targets
+    moved = Boxes(*(part.to(device) for part in targets)) if isinstance(targets, Boxes) else targets.to(device)
+    return BankGroup(group.features.to(device), moved, group.rows.to(device))
 
 
 def _generator(meta_learner: MetaLearner) -> StandardisedGenerator:

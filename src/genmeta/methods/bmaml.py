@@ -87,14 +87,14 @@ class Chaser(Objective):
             value = value / (chunk.n_tasks * start.samples)
             with torch.no_grad():
                 outputs = meta_learner.pooled(_outputs(meta_learner, chaser, chunk.query, start), chunk.n_tasks)
-                accuracy = (outputs.argmax(-1) == chunk.query.targets).float().mean().item()
+                logs = meta_learner.vision.logs(outputs, chunk.query.targets)
                 loss = meta_learner.vision.loss(outputs, chunk.query.targets).mean().item()
             share = chunk.n_tasks / task.n_tasks
-            yield Loss(value * share, {"loss": loss, "accuracy": accuracy, "distance": value.item()}, share)
+            yield Loss(value * share, {"loss": loss, **logs, "distance": value.item()}, share)
 
 
 def _adapt(meta_learner: MetaLearner, start: Start, examples: Examples, steps: int, *, differentiable: bool) -> Weights:
-    targets = batching.repeat(examples.targets, start.samples)
+    targets = examples.repeat(start.samples).targets
 
     def loss(weights: Weights) -> Tensor:
         return meta_learner.vision.loss(_outputs(meta_learner, weights, examples, start), targets)

@@ -6,7 +6,6 @@ the library is this class with other parts in the slots.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from genmeta.adapters import Adapter
 from genmeta.core import batching
 from genmeta.core.spec import ParamSpec
-from genmeta.core.types import ROWS, Context, Examples, Outcome, Start, Task, Tokens, Weights
+from genmeta.core.types import ROWS, Context, Examples, Outcome, Start, Targets, Task, Tokens, Weights
 from genmeta.generators import (
     ConstantGenerator,
     ConstantRow,
@@ -53,7 +52,7 @@ class Parts:
         rows: generator of the class rows.
         writer: rewrites the whole start, for families that are more than independent draws of each tensor.
         reader: adds to the query outputs what it reads in the support evidence directly,
-            ``(query features [T N D], tokens) -> [T N K]``; each query image on its own.
+            ``(locations [T L D] of the query images, tokens) -> [T L K]``; each location on its own.
     """
 
     learner: Learner
@@ -99,6 +98,7 @@ class MetaLearner(nn.Module):
         """The batch cut into pieces that are computed (and back-propagated) one after the other."""
         images = task.support.images.shape[1] + task.query.images.shape[1]
         images *= self.samples if self._names else 1
+        images *= image_weight(self, task)
         size = self.tasks_per_chunk or max(1, IMAGES_PER_CHUNK // images)
         return [task.slice(at, at + size) for at in range(0, task.n_tasks, size)]
 
@@ -144,7 +144,7 @@ class MetaLearner(nn.Module):
             classes = context.classes.flatten(0, 1)
             if isinstance(self.row_generator, GuidedGenerator):
                 features = batching.repeat(memory.features({}, None, graph=True)[0], samples)
-                targets = batching.repeat(support.targets, samples)
+                targets = support.repeat(samples).targets
                 gradient = self.row_gradient(features, targets, rows)
                 written = self.row_generator.guided(classes, rng, gradient)
             elif isinstance(self.row_generator, PosteriorGenerator) and evidence is not None:
@@ -165,11 +165,11 @@ class MetaLearner(nn.Module):
             start = start._replace(weights={**start.weights, **weights, ROWS: start.weights[ROWS]}, step_sizes=steps)
         return start
 
-    def row_gradient(self, features: Tensor, targets: Tensor, base: Tensor) -> Gradient:
+    def row_gradient(self, features: Tensor, targets: Targets, base: Tensor) -> Gradient:
         """The support loss's gradient as a function of what the row generator has written, times the number of classes.
 
         Args:
-            features: ``[T N D]`` of the support images.
+            features: of the support images.
             targets: of the support images.
             base: ``[T K R]``, what the written rows correct.
         """
@@ -212,12 +212,12 @@ class MetaLearner(nn.Module):
         self, support: Examples, ways: int, samples: int, weights: Weights, memory: FeatureMemory, rewritten: bool
     ) -> Tensor:
         if rewritten:
-            support = _repeat(support, samples)
+            support = support.repeat(samples)
             features, _ = self.learner.features(support.images, weights)
         else:
             # the base weights stand, and every sample shares their features
             features = batching.repeat(memory.features({}, None, graph=True)[0], samples)
-            support = _repeat(support, samples)
+            support = support.repeat(samples)
         tokens: Tokens = self.vision.tokens(features, support.targets, ways)
         rows: Tensor = self.row_base(tokens)
         return rows
@@ -256,7 +256,7 @@ class MetaLearner(nn.Module):
         samples = samples or self.samples
         memory = FeatureMemory(self.learner, support.images, self._names)
         start = self._start(support, ways, rng, samples, memory, evidence, kept)
-        targets, share = batching.repeat(support.targets, samples), samples
+        targets, share = support.repeat(samples).targets, samples
         if samples > 1 and self._names:
             # the draws have features of their own; otherwise they share those of their task
             memory, share = FeatureMemory(self.learner, batching.repeat(support.images, samples), self._names), 1
@@ -282,7 +282,7 @@ class MetaLearner(nn.Module):
         return Adapted(states, start, trajectory, share)
 
     def respond(self, images: Tensor, adapted: Adapted, step: int | None = None) -> Tensor:
-        """Outputs ``[T*S N K]`` for images ``[T N C H W]``, each on its own; :meth:`pooled` makes one of the ``S``.
+        """Outputs for images ``[T N C H W]``, each on its own; :meth:`pooled` makes one of the ``S`` of each.
 
         Args:
             images: of the tasks that were adapted to.
@@ -300,10 +300,10 @@ class MetaLearner(nn.Module):
         weights, statistics, tokens = adapted.states[step]
         features, _ = memory.features(weights, statistics, graph=differentiable)
         features = batching.repeat(features, adapted.share)
-        outputs = self.vision.outputs(features, weights[ROWS])
+        read = None
         if self.reader is not None and tokens is not None:
-            outputs = outputs + self.reader(features, tokens)
-        return outputs
+            read = self.reader(self.vision.locations(features), tokens)
+        return self.vision.outputs(features, weights[ROWS], read)
 
     def answers(
         self,
@@ -328,8 +328,8 @@ class MetaLearner(nn.Module):
             evidence: see :meth:`adapt`.
 
         Returns:
-            Step -> outputs ``[T*S N K]``; the start, its cost with what adapting a latent cost; and the trajectory
-            ``θ₀ … θ_steps``. :meth:`pooled` makes one prediction of the ``S``.
+            Step -> outputs (``[T*S N K]`` for classification); the start, its cost with what adapting a latent cost;
+            and the trajectory ``θ₀ … θ_steps``. :meth:`pooled` makes one prediction of the ``S``.
         """
         adapted = self.adapt(
             task.support,
@@ -345,16 +345,9 @@ class MetaLearner(nn.Module):
         outputs = {step: self._respond(memory, adapted, step, differentiable=differentiable) for step in adapted.states}
         return outputs, adapted.start, adapted.trajectory
 
-    @staticmethod
-    def pooled(outputs: Tensor, n_tasks: int) -> Tensor:
-        """One prediction from the samples of each task: ``[T*S N K] -> [T N K]``, logs of the mean probabilities.
-
-        With one sample the outputs come back as they are.
-        """
-        if outputs.shape[0] == n_tasks:
-            return outputs
-        each = torch.log_softmax(outputs, -1).unflatten(0, (n_tasks, -1))
-        return torch.logsumexp(each, 1) - math.log(each.shape[1])
+    def pooled(self, outputs: Tensor, n_tasks: int) -> Tensor:
+        """One prediction from the samples of each task: ``[T*S N K] -> [T N K]``; see the visual task."""
+        return self.vision.pooled(outputs, n_tasks)
 
     @staticmethod
     def pooled_cost(start: Start) -> Tensor:
@@ -368,5 +361,9 @@ class MetaLearner(nn.Module):
         return Outcome(last, self.vision.loss(last, task.query.targets), self.pooled_cost(start))
 
 
-def _repeat(examples: Examples, times: int) -> Examples:
-    return Examples(batching.repeat(examples.images, times), batching.repeat(examples.targets, times))
+def image_weight(meta_learner: MetaLearner, task: Task) -> int:
+    """How many images of 28 × 28 one image of the task counts for in memory.
+
+    Only maps count for more: they keep their pixels to the end, where a vector is soon small.
+    """
+    return max(1, task.support.images[0, 0, 0].numel() // 28**2) if meta_learner.learner.gives == "map" else 1

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmeta.core.errors import unknown
 from genmeta.core.types import ROWS, Examples, Task
 from genmeta.methods.meta_learner import MetaLearner
-from genmeta.tasks import ClassificationTasks
+from genmeta.tasks import TaskDistribution
 
 
 class Loss(NamedTuple):
@@ -47,7 +46,7 @@ class Setting:
         directory: the run directory, for what an objective wants to keep between resumptions.
     """
 
-    sources: tuple[ClassificationTasks, ...]
+    sources: tuple[TaskDistribution, ...]
     seed: int
     directory: Path
 
@@ -114,7 +113,7 @@ class QueryLoss(Objective):
             share = chunk.n_tasks / task.n_tasks
             cost = meta_learner.pooled_cost(start)
             value = (query_loss + self.kl_weight * cost).mean() * share
-            logs = {"loss": query_loss.mean().item(), "accuracy": _accuracy(pooled[steps], targets)}
+            logs = {"loss": query_loss.mean().item(), **meta_learner.vision.logs(pooled[steps], targets)}
             yield Loss(value, logs, share)
 
 
@@ -127,9 +126,7 @@ class Displacement(Objective):
 
     def losses(self, meta_learner: MetaLearner, task: Task, rng: torch.Generator) -> Iterator[Loss]:
         for chunk in meta_learner.chunks(task):
-            images = torch.cat([chunk.support.images, chunk.query.images], 1)
-            targets = torch.cat([chunk.support.targets, chunk.query.targets], 1)
-            chunk = chunk._replace(support=Examples(images, targets))
+            chunk = chunk._replace(support=chunk.support.joined(chunk.query))
             start = meta_learner.start(chunk.support, chunk.ways, rng)
 
             def loss(weights: dict[str, Tensor], examples: Examples = chunk.support) -> Tensor:
@@ -143,11 +140,11 @@ class Displacement(Objective):
                 for name, value in start.weights.items()
             )
             with torch.no_grad():
-                features, _ = meta_learner.learner.features(images, end)
-                outputs = meta_learner.vision.outputs(features, end[ROWS])
+                features, _ = meta_learner.learner.features(chunk.support.images, end)
+                outputs, targets = meta_learner.vision.outputs(features, end[ROWS]), chunk.support.targets
                 logs = {
                     "loss": meta_learner.vision.loss(outputs, targets).mean().item(),
-                    "accuracy": _accuracy(outputs, targets),
+                    **meta_learner.vision.logs(outputs, targets),
                 }
             yield Loss(total * share, logs, share)  # type: ignore[arg-type]
 
@@ -166,15 +163,16 @@ class Supervised(Objective):
 
     def losses(self, meta_learner: MetaLearner, task: Task, rng: torch.Generator) -> Iterator[Loss]:
         for chunk in meta_learner.chunks(task):
-            images = torch.cat([chunk.support.images, chunk.query.images], 1)
-            numbers = torch.cat([chunk.support.targets, chunk.query.targets], 1)
-            labels = chunk.class_ids.gather(1, numbers)
-            features, _ = meta_learner.learner.features(images)
-            logits = self.classifier(features)
-            value = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+            both = chunk.support.joined(chunk.query)
+            features, _ = meta_learner.learner.features(both.images)
+            evidence = meta_learner.vision.labelled(features, both.targets, chunk.ways)
+            if evidence.membership is None:
+                raise TypeError("pretraining needs labels")
+            # of all training classes, those of the task: what a location may be shared among
+            log_chances = torch.log_softmax(self.classifier(evidence.values), -1)
+            ids = chunk.class_ids[:, None].expand_as(evidence.membership)
+            value = -(evidence.membership * log_chances.gather(2, ids)).sum() / evidence.membership.sum().clamp_min(1)
+            right = (evidence.membership * (ids == log_chances.argmax(-1, keepdim=True))).sum()
+            logs = {"loss": value.item(), "accuracy": (right / evidence.membership.sum().clamp_min(1)).item()}
             share = chunk.n_tasks / task.n_tasks
-            yield Loss(value * share, {"loss": value.item(), "accuracy": _accuracy(logits, labels)}, share)
-
-
-def _accuracy(outputs: Tensor, targets: Tensor) -> float:
-    return (outputs.argmax(-1) == targets).float().mean().item()
+            yield Loss(value * share, logs, share)

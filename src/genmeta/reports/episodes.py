@@ -48,8 +48,8 @@ def task_picture(
     """
     _check(support, query, probabilities, class_names)
     shown, asked = _pixels(support.images[0], query.images[0])
-    members = [torch.nonzero(support.targets[0] == k).flatten().tolist()[:shots] for k in range(len(class_names))]
-    askers = [torch.nonzero(query.targets[0] == k).flatten().tolist()[:queries] for k in range(len(class_names))]
+    members = [torch.nonzero(support.labels[0] == k).flatten().tolist()[:shots] for k in range(len(class_names))]
+    askers = [torch.nonzero(query.labels[0] == k).flatten().tolist()[:queries] for k in range(len(class_names))]
     left, right = max(1, *map(len, members)), max(1, *map(len, askers))
     side = min(0.85, (_WIDTH - _LABEL - _GAP) / (left + right))
     width = _LABEL + _GAP + side * (left + right)
@@ -80,7 +80,7 @@ def task_picture(
             axes.text(middle, below, said, color=colour, ha="center", va="center", fontsize=8, fontweight="bold")
             text = two_lines(names[guess], max(5, round(15 * side)))
             axes.text(middle, below + 0.08, text, color=INK, ha="center", va="top", fontsize=7)
-    hits = int((guesses == query.targets[0].cpu()).sum())
+    hits = int((guesses == query.labels[0].cpu()).sum())
     total, drawn = len(guesses), sum(map(len, askers))
     said = f"{hits} of {total} query images are classified right ({100 * hits / max(total, 1):.0f} %)"
     alt = f"A task of {len(class_names)} classes ({', '.join(class_names)}): support and query images. {said}."
@@ -100,7 +100,7 @@ def _check(support: Examples, query: Examples, probabilities: Tensor, class_name
             f"Expected a probability for each query image and class name, {expected}, got {list(probabilities.shape)}. "
             "Give the probabilities [N K] of this task alone."
         )
-    highest = int(torch.cat([support.targets, query.targets], 1).max())
+    highest = int(torch.cat([support.labels, query.labels], 1).max())
     if highest >= len(class_names):
         raise UsageError(
             f"There are {len(class_names)} class names, but class number {highest} occurs. Name every class."

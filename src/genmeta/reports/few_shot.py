@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from genmeta.core.randomness import seeded
@@ -72,7 +71,7 @@ def _closely(trained: Trained, comparison: Comparison, name: str) -> Section:
         outputs, start, trajectory = meta_learner.answers(
             task, steps, seeded(comparison.config.seed, "start", 0), samples=1
         )
-    names = [_class_name(tasks.data.class_names, tasks.classes, int(i)) for i in task.class_ids[0]]
+    names = [tasks.class_name(int(i)) for i in task.class_ids[0]]
     probabilities = torch.softmax(outputs[steps][0], -1)
     return Section(
         heading=f"One of these tasks, answered by {name}",
@@ -82,9 +81,3 @@ def _closely(trained: Trained, comparison: Comparison, name: str) -> Section:
             weights_picture(start.weights, trajectory[-1], names),
         ),
     )
-
-
-def _class_name(names: Sequence[str], classes: np.ndarray, number: int) -> str:
-    """A class's name, with its quarter turn if it has one."""
-    turn, index = divmod(number, len(classes))
-    return names[classes[index]] + (f" turned {90 * turn}°" if turn else "")

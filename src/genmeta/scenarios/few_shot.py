@@ -16,22 +16,26 @@ import numpy as np
 
 from genmeta.core.errors import UsageError
 from genmeta.core.settings import EvaluationConfig, TrainConfig
-from genmeta.data import open_dataset
 from genmeta.engine import Evaluation, Interval, Trained, evaluate, fit_temperatures, paired, steps_to_reach, train
 from genmeta.engine.run_directory import git_commit
 from genmeta.engine.runtime import machine
+from genmeta.engine.task_sources import make_tasks, open_data
 from genmeta.engine.training import warn_of_skipped
-from genmeta.tasks import ClassificationTasks
+from genmeta.tasks import TaskDistribution
 
 #: Accuracies whose steps and seconds a result file gives.
 LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95)
 
 
-def open_tasks(trained: Trained, config: EvaluationConfig, split: str = "") -> ClassificationTasks:
-    """The episodes of ``config`` (or of another split), with images of the shape that a checkpoint's learner reads."""
+def open_tasks(trained: Trained, config: EvaluationConfig, split: str = "") -> TaskDistribution:
+    """The episodes of ``config`` (or of another split), with images of the shape that a checkpoint's learner reads.
+
+    A learner that gives maps reads images of any size, so there the data spec may name another.
+    """
     learner = trained.meta_learner.learner.config
-    data = open_dataset(
+    data = open_data(
         config.data,
+        trained.vision,
         size=learner.size,
         channels=learner.channels,
         download=config.download,
@@ -39,13 +43,15 @@ def open_tasks(trained: Trained, config: EvaluationConfig, split: str = "") -> C
     )
     warn_of_skipped(data)
     expected = (learner.channels, learner.size, learner.size)
-    if data.image_shape != expected:
+    same = data.image_shape[0] == learner.channels if trained.meta_learner.learner.gives == "map" else False
+    if not same and data.image_shape != expected:
         raise UsageError(
             f"The checkpoint reads images of shape {expected}, but {config.data!r} has {data.image_shape}. "
             "Leave size and color out of the data spec, or use a checkpoint trained at that size."
         )
-    return ClassificationTasks(
+    return make_tasks(
         data,
+        trained.vision,
         split or config.split,
         ways=config.ways,
         shots=config.shots,

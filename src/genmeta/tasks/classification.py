@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,49 +11,7 @@ from genmeta.core.randomness import numpy_rng
 from genmeta.core.types import Examples, Task
 from genmeta.data.classes import ImageClasses
 from genmeta.tasks.augment import KINDS, jitter
-
-SPLITS = ("train", "val", "test")
-
-
-class TaskDistribution(ABC):
-    """``p(T)``: something that deals out batches of tasks."""
-
-    @abstractmethod
-    def sample(self, n_tasks: int, *, rng: torch.Generator) -> Task:
-        """``n_tasks`` tasks with the same ways and shots. The same ``rng`` state gives the same tasks."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """A number, or a range to draw it from: ``5`` or ``5-20``, both ends included."""
-
-    low: int
-    high: int
-
-    @classmethod
-    def parse(cls, text: str | int | Range, what: str) -> Range:
-        """Reads ``5`` or ``5-20``.
-
-        Raises:
-            UsageError: ``text`` is neither, is below 1, or runs backwards.
-        """
-        if isinstance(text, Range):
-            return text
-        low, dash, high = str(text).partition("-")
-        try:
-            parsed = cls(int(low), int(high if dash else low))
-        except ValueError:
-            raise UsageError(f"--{what} takes a number or a range such as 5 or 5-20, got {text!r}.") from None
-        if parsed.low < 1 or parsed.high < parsed.low:
-            raise UsageError(f"--{what} needs 1 or more and a range that does not run backwards, got {text!r}.")
-        return parsed
-
-    def draw(self, rng: np.random.Generator) -> int:
-        """A number of the range, uniformly."""
-        return int(rng.integers(self.low, self.high + 1))
-
-    def __str__(self) -> str:
-        return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
+from genmeta.tasks.base import SPLITS, Range, TaskDistribution
 
 
 class ClassificationTasks(TaskDistribution):
@@ -98,6 +53,7 @@ class ClassificationTasks(TaskDistribution):
             raise unknown("augmentation", augment, KINDS)
         if queries < 1:
             raise UsageError(f"--queries must be 1 or more, got {queries}.")
+        self.name = data.name
         self.data, self.split, self.augment, self.min_images = data, split, augment, min_images
         self.ways, self.shots, self.queries = Range.parse(ways, "ways"), Range.parse(shots, "shots"), queries
         self.quarter_turns = quarter_turns or split in data.quarter_turns
@@ -132,10 +88,27 @@ class ClassificationTasks(TaskDistribution):
         """Number of different classes, quarter turns included."""
         return len(self.classes) * (4 if self.quarter_turns else 1)
 
+    def class_name(self, number: int) -> str:
+        turn, index = divmod(number, len(self.classes))
+        return self.data.class_names[self.classes[index]] + (f" turned {90 * turn}°" if turn else "")
+
     @property
     def fewest_images(self) -> int:
         """Number of images of the class that has the fewest."""
         return int(self.data.counts()[self.classes].min())
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)``."""
+        return self.data.image_shape
+
+    def fingerprint(self) -> bytes:
+        data = self.data
+        how = (self.ways, self.shots, self.augment, self.quarter_turns, self.split)
+        text = f"{[str(part) for part in how]} {data.name} {data.images.shape}".encode()
+        some = np.ascontiguousarray(data.images[:: max(1, len(data.images) // 64)])
+        arrays = (np.ascontiguousarray(data.offsets), np.ascontiguousarray(self.classes), some)
+        return text + b"".join(array.tobytes() for array in arrays)
 
     def with_queries(self, queries: int) -> ClassificationTasks:
         """The same tasks with another number of query images."""
@@ -169,7 +142,7 @@ class ClassificationTasks(TaskDistribution):
         labels = torch.arange(ways).expand(n_tasks, ways)
         support = _lay_out(pixels[:, :, :shots], labels)
         query = _lay_out(pixels[:, :, shots:], labels)
-        query = _shuffle(query, torch.from_numpy(random.random(query.targets.shape)).argsort(1))
+        query = _shuffle(query, torch.from_numpy(random.random(query.labels.shape)).argsort(1))
         if self.augment != "none":
             support = support._replace(images=jitter(support.images, self.augment, rng))
             query = query._replace(images=jitter(query.images, self.augment, rng))
@@ -207,4 +180,4 @@ def _lay_out(pixels: Tensor, labels: Tensor) -> Examples:
 
 def _shuffle(examples: Examples, order: Tensor) -> Examples:
     rows = torch.arange(order.shape[0])[:, None]
-    return Examples(examples.images[rows, order], examples.targets[rows, order])
+    return Examples(examples.images[rows, order], examples.labels[rows, order])

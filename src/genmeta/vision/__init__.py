@@ -1,6 +1,12 @@
-"""Visual tasks: what outputs mean."""
+"""Visual tasks: what outputs mean. One file each; add yours to :data:`VISUAL_TASKS`."""
 
-from genmeta.vision.base import VisualTask
+from genmeta.core.registry import Registry
+from genmeta.vision.base import Scores, VisualTask
 from genmeta.vision.classification import Classification
+from genmeta.vision.segmentation import Segmentation
 
-__all__ = ["Classification", "VisualTask"]
+VISUAL_TASKS: Registry[type[VisualTask]] = Registry("visual task")
+for _task in (Classification, Segmentation):
+    VISUAL_TASKS.register(_task.name)(_task)
+
+__all__ = ["VISUAL_TASKS", "Classification", "Scores", "Segmentation", "VisualTask"]

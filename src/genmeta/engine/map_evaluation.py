@@ -1,0 +1,67 @@
+"""Scores of visual tasks whose outputs are maps: scored batch by batch, since all maps at once would not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmeta.core.types import Task
+from genmeta.methods import MetaLearner
+from genmeta.vision import Scores
+
+#: Scores of single classes are kept where the data have no more classes than this.
+FEW_CLASSES = 40
+
+
+class MapScores(NamedTuple):
+    """Scores of all episodes after some number of steps; fields as in :class:`~genmeta.vision.Scores`."""
+
+    scores: Scores
+    first: np.ndarray | None
+    by_class: dict[str, float]
+
+
+class Tally:
+    """Collects the scores of batches of episodes.
+
+    Args:
+        meta_learner: what answers.
+        samples: draws of each task, which are averaged.
+    """
+
+    def __init__(self, meta_learner: MetaLearner, samples: int) -> None:
+        self._vision, self._samples = meta_learner.vision, samples
+        self._parts: list[Scores] = []
+        self._first: list[np.ndarray] = []
+        self._ids: list[Tensor] = []
+
+    def add(self, outputs: Tensor, task: Task) -> None:
+        """Scores ``[T*S ...]`` outputs for the queries of a batch."""
+        self._parts.append(self._vision.scores(self._vision.pooled(outputs, task.n_tasks), task.query.targets))
+        if self._samples > 1:
+            # what a single draw is worth, beside the average of all
+            self._first.append(self._vision.scores(outputs[:: self._samples], task.query.targets).main)
+        self._ids.append(task.class_ids.cpu())
+
+    def total(self, names: Sequence[str]) -> MapScores:
+        """All of them; ``names`` of all classes, or none where single classes are not of interest."""
+        parts, each = self._parts, [part.classes for part in self._parts if part.classes is not None]
+        by_class: dict[str, float] = {}
+        if each and names:
+            values, ids = np.concatenate(each), torch.cat(self._ids).numpy()
+            for k, name in enumerate(names):
+                known = values[(ids == k) & ~np.isnan(values)]
+                if len(known):
+                    by_class[name] = float(known.mean())
+        scores = Scores(
+            main=np.concatenate([part.main for part in parts]),
+            nll=np.concatenate([part.nll for part in parts]),
+            confidence=np.concatenate([part.confidence for part in parts]),
+            correct=np.concatenate([part.correct for part in parts]),
+            extra={name: np.concatenate([part.extra[name] for part in parts]) for name in parts[0].extra},
+        )
+        return MapScores(scores, np.concatenate(self._first) if self._first else None, by_class)

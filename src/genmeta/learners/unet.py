@@ -1,0 +1,73 @@
+"""U-Net: a feature vector for every 2 × 2 pixels, from three scales put together; small enough for a CPU.
+
+Ronneberger, Fischer and Brox, "U-Net: convolutional networks for biomedical image segmentation", 2015
+(https://arxiv.org/abs/1505.04597). Deviations: strided convolutions instead of pooling, the first already in the first
+layer; scales are added after a 1×1 convolution, as in a feature pyramid (Lin et al., 2017,
+https://arxiv.org/abs/1612.03144), which costs a fraction of putting channels side by side; group norm.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmeta.core import batching
+from genmeta.learners.base import Conv, Learner, LearnerConfig, Norm, Pass
+
+SCALES = 3
+
+
+class UNet(Learner):
+    """Maps of ``D = 2 · width`` channels at stride 2. Default width 32, so blocks of 32, 64 and 128 channels."""
+
+    gives = "map"
+
+    def __init__(self, config: LearnerConfig, rng: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width or 32
+        widths = [width * 2**i for i in range(SCALES)]
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for before, after in zip([config.channels, *widths], widths, strict=False):
+            self.down.append(
+                nn.ModuleDict(
+                    {
+                        "conv0": Conv(before, after, rng),
+                        "norm0": Norm(after, config),
+                        "conv1": Conv(after, after, rng),
+                        "norm1": Norm(after, config),
+                    }
+                )
+            )
+        for fine, coarse in itertools.pairwise(widths):
+            self.up.append(
+                nn.ModuleDict(
+                    {
+                        "lateral": Conv(coarse, fine, rng, size=1),
+                        "conv": Conv(fine, fine, rng),
+                        "norm": Norm(fine, config),
+                    }
+                )
+            )
+        self.feature_size = 2 * width
+        self.head = Conv(width, self.feature_size, rng, size=1)
+        if config.extra:
+            self.extra = Conv(width, config.extra, rng, size=1)
+
+    def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
+        x, scales = batching.flat(images), []
+        for i in range(SCALES):
+            x = F.relu(run.norm(f"down.{i}.norm0", run.conv(f"down.{i}.conv0", x, stride=2)))
+            x = F.relu(run.norm(f"down.{i}.norm1", run.conv(f"down.{i}.conv1", x)))
+            scales.append(x)
+        for i in reversed(range(SCALES - 1)):
+            larger = F.interpolate(run.conv(f"up.{i}.lateral", x), scales[i].shape[-2:], mode="nearest")
+            x = F.relu(run.norm(f"up.{i}.norm", run.conv(f"up.{i}.conv", larger + scales[i])))
+        maps = [run.conv("head", x)]
+        if self.config.extra:
+            maps.append(run.conv("extra", x))
+        out = torch.cat(maps, 1) if len(maps) > 1 else maps[0]
+        return out.permute(0, 2, 3, 1).unflatten(0, images.shape[:2])
