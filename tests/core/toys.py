@@ -12,7 +12,7 @@ import torch
 from genmeta.core.randomness import seeded
 from genmeta.core.types import Examples, Task
 from genmeta.data.classes import ImageClasses
-from genmeta.learners import Learner, LearnerConfig, build_learner
+from genmeta.learners import PRETRAINED, Learner, LearnerConfig, build_learner
 from genmeta.methods import METHODS, MetaLearner, build_method
 from genmeta.vision import Classification, VisualTask
 
@@ -39,7 +39,9 @@ def make_classes(
 
 def make_learner(name: str = "conv4", seed: int = 0, **settings: Any) -> Learner:
     """A learner of a few channels, in float32."""
-    config = LearnerConfig(name, **{"channels": 1, "size": 12, "width": 8, "groups": 2, **settings})
+    # a pretrained network has the width it has
+    width = 0 if name in PRETRAINED else 8
+    config = LearnerConfig(name, **{"channels": 1, "size": 12, "width": width, "groups": 2, **settings})
     return build_learner(config, seeded(seed, "learner"))
 
 

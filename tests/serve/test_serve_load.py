@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
 import httpx
 import numpy as np
-import pytest
 from serve_helpers import png, running, toy_backend
 
 from genmeta.serve.adapting import Backend

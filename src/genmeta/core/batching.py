@@ -54,6 +54,37 @@ def conv2d(images: Images, weight: Tensor, n_tasks: int, stride: int = 1) -> Ima
     return torch.cat(pieces)
 
 
+def same_conv2d(images: Images, weight: Tensor, bias: Tensor, n_tasks: int, stride: int = 1) -> Images:
+    """Convolution with a bias and TensorFlow's ``SAME`` padding, as converted weights expect: an odd pixel goes after.
+
+    A weight with one input channel for images with many is a depthwise convolution, one kernel for each channel.
+
+    Args:
+        images: ``[T*N C H W]``.
+        weight: ``[O C k k]`` or ``[C 1 k k]`` common; with a leading ``T`` per task.
+        bias: ``[O]`` common, or ``[T O]`` per task.
+        n_tasks: ``T``.
+        stride: in pixels.
+    """
+    if (weight.ndim == 5 or bias.ndim == 2) and n_tasks > 1:
+        each = zip(
+            images.unflatten(0, (n_tasks, -1)),
+            weight if weight.ndim == 5 else weight.expand(n_tasks, *weight.shape),
+            bias if bias.ndim == 2 else bias.expand(n_tasks, -1),
+            strict=True,
+        )
+        return torch.cat([same_conv2d(x, w, b, 1, stride) for x, w, b in each])
+    weight, bias = weight[0] if weight.ndim == 5 else weight, bias[0] if bias.ndim == 2 else bias
+    size = weight.shape[-1]
+    total = [max((math.ceil(side / stride) - 1) * stride + size - side, 0) for side in images.shape[-2:]]
+    before = [pixels // 2 for pixels in total]
+    if any(pixels % 2 for pixels in total):
+        after = [pixels - half for pixels, half in zip(total, before, strict=True)]
+        images, before = F.pad(images, (before[1], after[1], before[0], after[0])), [0, 0]
+    groups = images.shape[1] // weight.shape[1]
+    return F.conv2d(images, weight, bias, stride, before, groups=groups)
+
+
 def _one_channel_conv(images: Images, weight: Tensor, padding: int) -> Images:
     """A convolution of grey images as one matrix product: on CPUs several times faster than the convolution kernel."""
     batch, _, height, width = images.shape
@@ -83,7 +114,7 @@ def group_norm(images: Images, groups: int, scale: Tensor, shift: Tensor, n_task
     if scale.ndim == 1:
         out: Images = _GroupNorm.apply(images, scale, shift, groups)  # type: ignore[no-untyped-call]
         return out
-    return _modulate(F.group_norm(images, groups), scale, shift, n_tasks)
+    return modulate(F.group_norm(images, groups), scale, shift, n_tasks)
 
 
 class _GroupNorm(torch.autograd.Function):
@@ -120,7 +151,7 @@ class _GroupNorm(torch.autograd.Function):
         return (*backward(grad, images, mean, rstd, scale, *ctx.sizes, [True, True, True]), None)
 
 
-def _modulate(images: Images, scale: Tensor, shift: Tensor, n_tasks: int) -> Images:
+def modulate(images: Images, scale: Tensor, shift: Tensor, n_tasks: int) -> Images:
     """``scale · x + shift``, channel by channel and task by task."""
     per_task = images.unflatten(0, (n_tasks, -1))
     if scale.ndim == 1:
@@ -151,7 +182,7 @@ def support_batch_norm(
         statistics = (mean, variance)
     mean, variance = statistics
     factor = scale * torch.rsqrt(variance + 1e-5)
-    return _modulate(images, factor, shift - mean * factor, n_tasks), statistics
+    return modulate(images, factor, shift - mean * factor, n_tasks), statistics
 
 
 def linear(values: Float[Tensor, "T N D"], weight: Tensor, bias: Tensor) -> Float[Tensor, "T N O"]:

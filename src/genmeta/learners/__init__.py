@@ -6,8 +6,10 @@ import torch
 
 from genmeta.core.errors import UsageError
 from genmeta.core.registry import Registry
+from genmeta.learners.backbone import build_backbone
 from genmeta.learners.base import SPACES, Learner, LearnerConfig, Statistics
 from genmeta.learners.conv4 import Conv4
+from genmeta.learners.efficientnet_lite import EfficientNetLite0
 from genmeta.learners.mlp import MLP
 from genmeta.learners.resnet12 import ResNet12
 from genmeta.learners.unet import UNet
@@ -17,22 +19,26 @@ LEARNERS.register("conv4")(Conv4)
 LEARNERS.register("resnet12")(ResNet12)
 LEARNERS.register("mlp")(MLP)
 LEARNERS.register("unet")(UNet)
+LEARNERS.register("efficientnet-lite0")(EfficientNetLite0)
+
+#: Learners whose tensors come from ImageNet, whatever the random generator says.
+PRETRAINED = frozenset({"efficientnet-lite0"})
 
 
 def build_learner(config: LearnerConfig, rng: torch.Generator) -> Learner:
-    """Builds a learner with random weights drawn from ``rng``.
+    """Builds a learner with random weights drawn from ``rng``; a pretrained one with its published weights.
 
     Raises:
         UsageError: an unknown learner, or extra channels asked of one that gives a vector for each image.
     """
-    kind = LEARNERS[config.name]
-    if config.extra and kind.gives != "map":
+    library = ":" in config.name
+    if config.extra and (library or LEARNERS[config.name].gives != "map"):
         maps = [name for name in LEARNERS if LEARNERS[name].gives == "map"]
         raise UsageError(
             f"{config.name!r} gives one vector for each image and has no map to put extra={config.extra} channels in. "
             f"Use a learner that gives a feature map: {', '.join(maps)}."
         )
-    return kind(config, rng)
+    return build_backbone(config, rng) if library else LEARNERS[config.name](config, rng)
 
 
-__all__ = ["LEARNERS", "SPACES", "Learner", "LearnerConfig", "Statistics", "build_learner"]
+__all__ = ["LEARNERS", "PRETRAINED", "SPACES", "Learner", "LearnerConfig", "Statistics", "build_learner"]

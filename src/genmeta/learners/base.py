@@ -84,6 +84,23 @@ class Norm(nn.Module):
         return batching.support_batch_norm(images, statistics, scale, shift, n_tasks)
 
 
+class ScaleShift(Norm):
+    """``scale · x + shift`` and nothing else: a batch norm with its running statistics folded into the layer before.
+
+    Each image on its own, hence inductive by construction.
+    """
+
+    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+        nn.Module.__init__(self)
+        self.scale, self.shift = nn.Parameter(scale), nn.Parameter(shift)
+
+    def forward(
+        self, images: Tensor, scale: Tensor, shift: Tensor, n_tasks: int, statistics: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Scales and shifts ``[T*N C H W]``, channel by channel."""
+        return batching.modulate(images, scale, shift, n_tasks), None
+
+
 class Pass:
     """One forward pass: looks weights up, written ones before the learner's own, and keeps the norms' statistics."""
 
@@ -126,6 +143,35 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def forward_pass(self, images: Float[Tensor, "T N C H W"], run: Pass) -> Float[Tensor, "T N *hw D"]:
         """Computes raw features, taking every weight from ``run``."""
+
+    def early(self, run: Pass, images: Float[Tensor, "B C H W"]) -> Tensor:
+        """The part before :meth:`late`, computed once where only late layers adapt. By default, nothing."""
+        return images
+
+    def late(self, run: Pass, maps: Tensor) -> Float[Tensor, "B D"]:
+        """Raw features from what :meth:`early` gives."""
+        return self.forward_pass(maps.unflatten(0, (run.n_tasks, -1)), run).flatten(0, 1)
+
+    def late_names(self) -> tuple[str, ...]:
+        """Names of the tensors that :meth:`late` reads."""
+        return tuple(self.own_weights())
+
+    def late_features(
+        self, maps: Tensor, n_tasks: int, weights: Mapping[str, Tensor], statistics: Statistics | None = None
+    ) -> tuple[Float[Tensor, "T N D"], Statistics]:
+        """As :meth:`features`, from the maps ``[T*N ...]`` of :meth:`early`."""
+        run = Pass(self, weights, n_tasks, statistics)
+        return batching.unit(self.late(run, maps)).unflatten(0, (n_tasks, -1)), run.taken
+
+    def early_maps(self, images: Float[Tensor, "T N C H W"]) -> Tensor:
+        """:meth:`early` of the images of a batch of tasks, ``[T*N ...]``, without a graph.
+
+        Raises:
+            UsageError: the images are not what the learner was built for.
+        """
+        self.check(images)
+        with torch.no_grad():
+            return self.early(Pass(self, {}, images.shape[0], None), batching.flat(images))
 
     def features(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -46,3 +48,26 @@ def jitter(images: Float[Tensor, "T N C H W"], kind: str, rng: torch.Generator) 
         grid = grid + field.permute(0, 2, 3, 1)
     out = F.grid_sample(flat, grid.to(flat), align_corners=False, padding_mode="border")
     return out.unflatten(0, images.shape[:2])
+
+
+#: Of each view: turn in radians, width of the window (1 is the whole image), shift, contrast, brightness.
+_VIEWS = ((0.0, 1.0, 0.0, 0.0, 1.0, 0.0), (0.12, 0.86, 0.03, -0.03, 0.85, 0.05), (-0.12, 0.92, -0.05, 0.04, 1.2, -0.05))
+
+
+def fixed_views(images: Float[Tensor, "T N C H W"]) -> list[Float[Tensor, "T N C H W"]]:
+    """The images themselves, and two views of each that are the same on every call and for every image.
+
+    Turned, cropped, shifted, brighter or darker; never mirrored, since signs and letters are not what their mirror
+    image is. Without randomness the same support set always gives the same model.
+    """
+    flat = images.flatten(0, 1)
+    views = [images]
+    for angle, window, x, y, contrast, brightness in _VIEWS[1:]:
+        cos, sin = window * math.cos(angle), window * math.sin(angle)
+        theta = flat.new_tensor([[cos, -sin, x], [sin, cos, y]]).expand(len(flat), 2, 3)
+        grid = F.affine_grid(theta, list(flat.shape), align_corners=False)
+        moved = F.grid_sample(flat, grid, align_corners=False, padding_mode="border")
+        mean = moved.mean((1, 2, 3), keepdim=True)
+        moved = ((moved - mean) * contrast + mean + brightness).clamp(flat.min(), flat.max())
+        views.append(moved.unflatten(0, images.shape[:2]))
+    return views

@@ -1,0 +1,242 @@
+"""``film-transfer``: a pretrained network for new classes: a written FiLM start, written step sizes, a few steps.
+
+``θ₀ = base + B z``, ``α = exp(a + C z)`` with ``z = E(support)`` (:class:`~genmeta.generators.FiLMStartGenerator`),
+``θ_{j+1} = θ_j − α g/rms(g)`` by leave-one-out prototypes (:mod:`genmeta.adapters.prototype_steps`), and two heads: the
+prototypes under ``θ_k`` and a closed form on the features of the pretrained network, which no task can spoil. Their
+cosines add up to the logits, each with a learned sharpness.
+
+This library's combination of: Shysheya, Bronskill, Patacchiola, Nowozin, Turner, "FiT: parameter efficient few-shot
+transfer learning for personalized and federated image classification", 2022 (https://arxiv.org/abs/2206.08671), which
+trains FiLM layers on the support set; Requeima et al., "CNAPs", 2019 (https://arxiv.org/abs/1906.07697), which writes
+them; and Li et al., "Meta-SGD", 2017 (https://arxiv.org/abs/1707.09835), which learns the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmeta.adapters import NoAdapter
+from genmeta.adapters.prototype_steps import prototype_steps
+from genmeta.core import batching
+from genmeta.core.errors import UsageError, unknown
+from genmeta.core.spec import ParamSpec
+from genmeta.core.types import ROWS, Examples, Start, Weights
+from genmeta.generators import ConstantRow, FixedStepSize
+from genmeta.generators.film_start import FiLMStartGenerator
+from genmeta.learners import Learner, Statistics
+from genmeta.methods.adapted import Adapted, State
+from genmeta.methods.base import METHODS, Method
+from genmeta.methods.meta_learner import MetaLearner, Parts
+from genmeta.methods.objectives import QueryLoss
+from genmeta.tasks.augment import fixed_views
+from genmeta.vision import Classification, VisualTask
+
+LEARNS = ("film", "late")
+_FROZEN = "frozen/"
+
+
+@dataclass(frozen=True)
+class FilmTransferOptions:
+    """Settings of film-transfer.
+
+    Attributes:
+        inner_steps: steps on the support set in meta-training, and by default afterwards.
+        directions: columns of the FiLM dictionary; 0 for a constant start and constant step sizes.
+        hidden: width of the encoder.
+        inner_lr: step size before meta-training.
+        learns: what meta-training moves of the network: ``film``, its scales and shifts, or all ``late`` tensors.
+    """
+
+    inner_steps: int = 4
+    directions: int = 32
+    hidden: int = 64
+    inner_lr: float = 0.01
+    learns: str = "film"
+
+
+class Support:
+    """The maps of a support set, in views, and its classes; what adaptation reads."""
+
+    def __init__(self, views: list[Tensor], targets: Tensor, ways: int, dtype: torch.dtype) -> None:
+        self.views, self.n_tasks = views, targets.shape[0]
+        self.membership = F.one_hot(targets, ways).to(dtype)
+
+
+class FilmTransfer(MetaLearner):
+    """See the module; everything after the early maps works on maps, so that training may keep those of its images."""
+
+    def __init__(self, parts: Parts, options: FilmTransferOptions) -> None:
+        super().__init__(parts)
+        learner = self.learner
+        late = learner.late_names()
+        moved = set(late) if options.learns == "late" else set(self._names)
+        for name, tensor in learner.named_parameters():
+            tensor.requires_grad_(name in moved)
+        # the pretrained network, as it came: the tensors that meta-training moves
+        self._kept = tuple(sorted(moved))
+        for number, name in enumerate(self._kept):
+            self.register_buffer(f"pretrained_{number}", learner.own_weights()[name].detach().clone())
+        self.generator = FiLMStartGenerator(
+            learner.feature_size, self.spec, options.hidden, options.directions, options.inner_lr
+        )
+        # logarithms of the sharpness of both heads, before and after steps: constant, by log shots, by log ways
+        sharpness = torch.zeros(2, 2, 3)
+        sharpness[..., 0] = torch.tensor([10.0, 4.0]).log()
+        self.sharpness = nn.Parameter(sharpness)
+
+    # -- features ---------------------------------------------------------------------------------------------------
+
+    def pretrained(self) -> Weights:
+        """The tensors of the network as they were before meta-training."""
+        return {name: self.get_buffer(f"pretrained_{i}") for i, name in enumerate(self._kept)}
+
+    def frozen_features(
+        self, maps: Tensor, n_tasks: int, statistics: Statistics | None = None
+    ) -> tuple[Tensor, Statistics]:
+        """Features ``[T N D]`` of the pretrained network."""
+        with torch.no_grad():
+            return self.learner.late_features(maps, n_tasks, self.pretrained(), statistics)
+
+    def support(self, examples: Examples, ways: int) -> Support:
+        """Maps of the support images, in every view."""
+        views = [self.learner.early_maps(view) for view in fixed_views(examples.images)]
+        return Support(views, examples.targets, ways, examples.images.dtype)
+
+    # -- start and steps --------------------------------------------------------------------------------------------
+
+    def write(self, support: Support, frozen: Tensor) -> tuple[Weights, Weights]:
+        """``θ₀`` and ``α`` from the support set's pretrained features."""
+        written = self.generator(frozen, support.membership)
+        own = self.learner.own_weights()
+        weights = {name: own[name].expand(support.n_tasks, *own[name].shape) for name in self._names}
+        for name, correction in written.corrections.items():
+            weights[name] = weights[name] + correction
+        return weights, written.step_sizes
+
+    def trajectory(
+        self, support: Support, frozen: Tensor, steps: int, *, differentiable: bool
+    ) -> tuple[list[Weights], Weights]:
+        """``θ₀ … θ_steps`` and the step sizes."""
+        start, alpha = self.write(support, frozen)
+
+        def features(weights: Weights, view: int) -> Tensor:
+            return self.learner.late_features(support.views[view], support.n_tasks, weights)[0]
+
+        path = prototype_steps(
+            features,
+            start,
+            alpha,
+            support.membership,
+            steps=steps,
+            views=len(support.views),
+            differentiable=differentiable,
+        )
+        return path, alpha
+
+    def rows(self, support: Support, frozen: Tensor, weights: Weights, step: int) -> tuple[Tensor, Statistics]:
+        """Class rows ``[T K 2D+1]`` of both heads under ``weights``, and the norms' statistics of the support set."""
+        first, statistics = self.learner.late_features(support.views[0], support.n_tasks, weights)
+        second, _ = self.learner.late_features(support.views[1], support.n_tasks, weights)
+        adapted = batching.class_means((first + second) / 2, support.membership)
+        plain = batching.class_means(frozen, support.membership)
+        counts = support.membership.sum(1).clamp_min(1e-6)
+        ways = counts.new_full((), counts.shape[1]).log()
+        known = torch.stack([torch.ones_like(ways), counts.log().mean(), ways])
+        sharp = (self.sharpness[min(step, 1)] @ known).exp()
+        heads = [sharp[0] * F.normalize(adapted, dim=-1), sharp[1] * F.normalize(plain, dim=-1)]
+        return torch.cat([*heads, torch.zeros_like(adapted[..., :1])], -1), statistics
+
+    # -- the meta-learner's interface -------------------------------------------------------------------------------
+
+    def start(self, support: Examples, ways: int, rng: torch.Generator, *, samples: int | None = None) -> Start:
+        return self.adapt(support, ways, rng, steps=0, samples=samples).start
+
+    def adapt(
+        self,
+        support: Examples,
+        ways: int,
+        rng: torch.Generator,
+        *,
+        steps: int | None = None,
+        at: tuple[int, ...] | None = None,
+        samples: int | None = None,
+        differentiable: bool = False,
+        evidence: Examples | None = None,
+    ) -> Adapted:
+        if samples not in (None, 0, 1):
+            raise UsageError(f"film-transfer writes one start for a support set, got samples={samples}. Leave it out.")
+        steps = self.inner_steps if steps is None else steps
+        with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
+            seen = self.support(support, ways)
+            frozen, taken = self.frozen_features(seen.views[0], seen.n_tasks)
+            path, alpha = self.trajectory(seen, frozen, steps, differentiable=differentiable)
+            states = {}
+            for step in at if at is not None else (steps,):
+                rows, statistics = self.rows(seen, frozen, path[step], step)
+                both = {**statistics, **{_FROZEN + name: value for name, value in taken.items()}}
+                states[step] = State({**path[step], ROWS: rows}, both or None, None)
+        start = Start({**path[0], ROWS: states[min(states)].weights[ROWS]}, alpha, frozen.new_zeros(seen.n_tasks))
+        return Adapted(states, start, path, 1)
+
+    def _query_memory(self, images: Tensor, adapted: Adapted) -> Tensor:  # type: ignore[override]
+        return self.learner.early_maps(images)
+
+    def _respond(self, memory: Tensor, adapted: Adapted, step: int, *, differentiable: bool) -> Tensor:  # type: ignore[override]
+        weights, statistics, _ = adapted.states[step]
+        with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
+            return self.vision.outputs(self.both_features(memory, weights, statistics), weights[ROWS])
+
+    def both_features(self, maps: Tensor, weights: Mapping[str, Tensor], statistics: Statistics | None) -> Tensor:
+        """``[T N 2D]``: features under the written weights, then the pretrained network's."""
+        n_tasks = weights[ROWS].shape[0]
+        written = {name: weights[name] for name in self._names}
+        given = statistics or {}
+        mine = {name: value for name, value in given.items() if not name.startswith(_FROZEN)}
+        theirs = {name.removeprefix(_FROZEN): v for name, v in given.items() if name.startswith(_FROZEN)}
+        adapted, _ = self.learner.late_features(maps, n_tasks, written, mine or None)
+        frozen, _ = self.frozen_features(maps, n_tasks, theirs or None)
+        return torch.cat([adapted, frozen], -1)
+
+
+def build(options: FilmTransferOptions, learner: Learner, vision: VisualTask, rng: torch.Generator) -> MetaLearner:
+    """Writes the scales and shifts of the late layers."""
+    if options.learns not in LEARNS:
+        raise unknown("part of the network to learn", options.learns, LEARNS)
+    if not isinstance(vision, Classification):
+        raise UsageError("film-transfer classifies images; other visual tasks need another method, such as cnaps.")
+    late = set(learner.late_names())
+    shared = tuple((name, shape) for name, shape in learner.written_shapes("film") if name in late)
+    spec = ParamSpec(shared, 2 * learner.feature_size + 1)
+    row_base = ConstantRow(1)
+    row_base.requires_grad_(False)
+    parts = Parts(
+        learner=learner,
+        vision=vision,
+        spec=spec,
+        row_base=row_base,
+        step_sizes=FixedStepSize(spec, (), 0.0, 0.0),
+        adapter=NoAdapter(),
+        inner_steps=options.inner_steps,
+    )
+    return FilmTransfer(parts, options)
+
+
+METHODS.register("film-transfer")(
+    Method(
+        name="film-transfer",
+        summary="FiLM start and step sizes written from the support set for a pretrained network, then a few steps.",
+        generates="FiLM, rows and step sizes",
+        adapts="FiLM",
+        paper="this library's, after Shysheya et al.: FiT, 2022; Requeima et al.: CNAPs, 2019",
+        url="https://arxiv.org/abs/2206.08671",
+        expected="above logistic regression on the pretrained features",
+        options=FilmTransferOptions,
+        build=build,
+        objective=lambda meta_learner, options, setting: QueryLoss("both"),
+    )
+)

