@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
+from genmeta.core.errors import UsageError
 from genmeta.vision.average_precision import BoxSet, average_precision
 
 
@@ -109,12 +112,21 @@ def test_agrees_on_hard_cases(name: str) -> None:
 
 def test_no_objects_at_all_have_no_score() -> None:
     score = average_precision([image([], [])], [image([BOX], [0], [0.9])], 2)
-    assert np.isnan(score.ap50) and np.isnan(score.ap) and np.isnan(score.ap50_of_class).all()
+    assert np.isnan(score.ap50)
+    assert np.isnan(score.ap)
+    assert np.isnan(score.ap50_of_class).all()
 
 
 def test_truth_scores_one_and_classes_are_told_apart() -> None:
     truth = [image([BOX, [30, 30, 40, 45]], [0, 1]), image([[1, 2, 9, 30]], [1])]
     found = [BoxSet(t.boxes, t.labels, np.full(len(t.labels), 0.7)) for t in truth]
     score = average_precision(truth, found, 3)
-    assert score.ap50 == 1.0 and score.ap == 1.0
+    assert score.ap50 == 1.0
+    assert score.ap == 1.0
     np.testing.assert_array_equal(score.ap50_of_class, [1.0, 1.0, np.nan])
+
+
+def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(UsageError, match=r"genmeta\[detection\]"):
+        average_precision([image([BOX], [0])], [image([BOX], [0], [0.9])], 1)

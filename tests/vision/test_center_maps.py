@@ -47,7 +47,9 @@ def test_heat_is_the_definition() -> None:
 def test_an_image_without_objects_is_cold() -> None:
     for boxes, labels in (one_image([], []), one_image([[1, 1, 5, 5]], [-1])):
         maps = center_maps(boxes, labels, 2, (8, 8), 4.0)
-        assert maps.heat.abs().max() == 0 and maps.near.abs().max() == 0 and maps.objects.tolist() == [0]
+        assert maps.heat.abs().max() == 0
+        assert maps.near.abs().max() == 0
+        assert maps.objects.tolist() == [0]
         loss = center_loss(torch.full((1, 1, 2, 8, 8), -9.0), torch.zeros(1, 1, 4, 8, 8), maps)
         assert loss.item() < 1e-6
 
@@ -98,7 +100,9 @@ def test_peaks_stay_in_the_image_whatever_the_box_head_says() -> None:
     found = find_peaks(torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(1)), wild, (48, 24), most=500)
     assert found.boxes.shape == (2, 3 * 6 * 6, 4)
     assert bool(torch.isfinite(found.boxes).all())
-    assert found.boxes.min() >= 0 and found.boxes[..., 0::2].max() <= 24 and found.boxes[..., 1::2].max() <= 48
+    assert found.boxes.min() >= 0
+    assert found.boxes[..., 0::2].max() <= 24
+    assert found.boxes[..., 1::2].max() <= 48
     assert bool((found.scores.diff(dim=1) <= 0).all())
 
 
@@ -109,6 +113,8 @@ def test_the_loss_has_gradients_everywhere_it_should() -> None:
     box = torch.full((1, 1, 4, 8, 8), 0.3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda a, b: center_loss(a, b, maps), (logits, box))
     center_loss(logits, box, maps).sum().backward()
-    assert logits.grad is not None and box.grad is not None
-    assert logits.grad.ne(0).any() and box.grad[0, 0, :, maps.near[0, 0] > 0].ne(0).all()
+    assert logits.grad is not None
+    assert box.grad is not None
+    assert logits.grad.ne(0).any()
+    assert box.grad[0, 0, :, maps.near[0, 0] > 0].ne(0).all()
     assert pytest.approx(0.0) == box.grad[0, 0, :, maps.near[0, 0] == 0].abs().max().item()

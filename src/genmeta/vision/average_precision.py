@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
+
+from genmeta.core.errors import UsageError
 
 
 class BoxSet(NamedTuple):
@@ -48,7 +49,16 @@ def average_precision(truth: Sequence[BoxSet], found: Sequence[BoxSet], ways: in
         truth: one for each image.
         found: one for each image, in the same order, with scores.
         ways: number of classes ``K``.
+
+    Raises:
+        UsageError: the evaluator is not installed.
     """
+    try:
+        from faster_coco_eval import COCO, COCOeval_faster
+    except ImportError as error:
+        raise UsageError(
+            "Average precision needs the package faster-coco-eval. Install it with: pip install 'genmeta[detection]'"
+        ) from error
     nothing = np.full(ways, np.nan)
     if not any((image.labels >= 0).any() for image in truth):
         return Precision(float("nan"), float("nan"), nothing)
