@@ -46,7 +46,7 @@ def load_groups(request: Request, groups: Groups, pixels: Pixels, extra_skipped:
     stored = stored_images(identity, pixels.shape, lambda: _blocks(request, groups, pixels), request.cache_dir)
     if stored.skipped and request.on_bad_image == "fail":
         # the entry was made by an earlier call that skipped
-        raise _bad_image(request, *stored.skipped[0].split(": ", 1))
+        raise bad_image(request, *stored.skipped[0].split(": ", 1))
     return Stored(stored.images, stored.offsets, stored.class_names, (*stored.skipped, *extra_skipped))
 
 
@@ -69,7 +69,7 @@ def _blocks(request: Request, groups: Groups, pixels: Pixels) -> Iterator[Block]
             if not isinstance(result, BadImageError):
                 images.append(result)
             elif request.on_bad_image == "fail":
-                raise _bad_image(request, name, str(result))
+                raise bad_image(request, name, str(result))
             else:
                 skipped.append(f"{name}: {result}")
         if not images:
@@ -77,7 +77,8 @@ def _blocks(request: Request, groups: Groups, pixels: Pixels) -> Iterator[Block]
         yield Block(class_name, np.stack(images) if images else np.empty((0, *pixels.shape), np.uint8), tuple(skipped))
 
 
-def _bad_image(request: Request, name: str, reason: str) -> DataError:
+def bad_image(request: Request, name: str, reason: str) -> DataError:
+    """Returns (not raises) the error for an image that cannot be used, ``on_bad_image="fail"``."""
     return DataError(
         f"Image {name!r} of {request.text!r} cannot be used: {reason}. "
         "Repair or remove it, or leave such images out with --on-bad-image skip."

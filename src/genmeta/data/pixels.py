@@ -21,6 +21,8 @@ _DAMAGE = (
     struct.error, zlib.error,
 )  # fmt: skip
 PIXELS_VERSION = 1
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)  # values of the orientation tag that exchange width and height
 
 
 class BadImageError(Exception):
@@ -36,12 +38,14 @@ class Pixels:
         channels: 1 (luminance) or 3.
         invert: dark strokes on white become bright strokes on black; ``"auto"`` does so where the border is bright.
         background: what shows through transparent pixels.
+        fit: ``crop`` as above, or ``stretch`` to resize both sides to ``size``, so that nothing is cut off.
     """
 
     size: int
     channels: int
     invert: bool | Literal["auto"] = False
     background: Literal["white", "black"] = "white"
+    fit: Literal["crop", "stretch"] = "crop"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -50,7 +54,8 @@ class Pixels:
 
     def identity(self) -> dict[str, object]:
         """Everything the pixels depend on, for the key of the cache."""
-        return {"pixels": PIXELS_VERSION, "invert": self.invert, "background": self.background}
+        known: dict[str, object] = {"pixels": PIXELS_VERSION, "invert": self.invert, "background": self.background}
+        return known if self.fit == "crop" else {**known, "fit": self.fit}
 
     def decode(self, data: bytes) -> np.ndarray:
         """Decodes one file.
@@ -61,16 +66,23 @@ class Pixels:
         Raises:
             BadImageError: the bytes are not an image that can be read, or one of absurd size.
         """
+        return self.decode_sized(data)[0]
+
+    def decode_sized(self, data: bytes) -> tuple[np.ndarray, tuple[int, int]]:
+        """As :meth:`decode`, with the ``(width, height)`` in pixels that the upright image has in the file."""
         if not data:
             raise BadImageError("the file is empty")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # remarks on metadata; the pixels are what is wanted
                 with Image.open(io.BytesIO(data), formats=_formats()) as image:
+                    width, height = image.size
                     image.draft(None, (2 * self.size, 2 * self.size))  # a large JPEG is decoded at a smaller scale
                     _refuse_bombs(image)
                     image.load()
-                    return self.of(image)
+                    if image.getexif().get(_ORIENTATION) in _TURNED:
+                        width, height = height, width
+                    return self.of(image), (width, height)
         except Image.DecompressionBombError as error:
             raise BadImageError(f"a decompression bomb: {error}") from error
         except UnidentifiedImageError as error:
@@ -85,11 +97,10 @@ class Pixels:
         width, height = image.size
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side) if self.fit == "crop" else (0.0, 0.0, float(width), float(height))
         if image.size != (self.size, self.size):
             # Pillow's filters average over all source pixels that fall on one pixel of the result
-            image = image.resize(
-                (self.size, self.size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
-            )
+            image = image.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box)
         return self._polarity(np.asarray(image, dtype=np.uint8).reshape(self.shape))
 
     def _polarity(self, array: np.ndarray) -> np.ndarray:
