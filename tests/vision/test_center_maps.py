@@ -6,15 +6,25 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genmeta.vision.center_maps import center_loss, center_maps
+from genmeta.vision.center_maps import CenterMaps, box_loss, center_maps, heat_loss
 from genmeta.vision.peaks import find_peaks
+
+#: Pixels of the square images below; boxes are written in pixels and handed over as shares.
+SIZE = 64
 
 
 def one_image(boxes: list[list[float]], labels: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.tensor(boxes).reshape(1, 1, -1, 4), torch.tensor(labels, dtype=torch.int64).reshape(1, 1, -1)
+    return torch.tensor(boxes).reshape(1, 1, -1, 4) / SIZE, torch.tensor(labels, dtype=torch.int64).reshape(1, 1, -1)
+
+
+def center_loss(logits: torch.Tensor, box: torch.Tensor, maps: CenterMaps) -> torch.Tensor:
+    """Both losses, with the sigmoid of the logits as heat."""
+    log_heat, log_rest = F.logsigmoid(logits), F.logsigmoid(-logits)
+    return heat_loss(log_heat, log_rest, maps.heat, maps.objects) + box_loss(box, maps)
 
 
 def loop_heat(boxes: torch.Tensor, labels: torch.Tensor, ways: int, grid: int, stride: float) -> torch.Tensor:
@@ -38,15 +48,15 @@ def test_heat_is_the_definition() -> None:
     boxes, labels = one_image(
         [[4, 4, 40, 20], [30, 8, 62, 60], [0, 0, 9, 9], [5, 5, 5, 30], [1, 1, 9, 9]], [0, 1, 1, 0, -1]
     )
-    maps = center_maps(boxes, labels, 3, (16, 16), 4.0)
-    torch.testing.assert_close(maps.heat[0, 0], loop_heat(boxes[0, 0], labels[0, 0], 3, 16, 4.0))
+    maps = center_maps(boxes, labels, 3, (16, 16))
+    torch.testing.assert_close(maps.heat[0, 0], loop_heat(SIZE * boxes[0, 0], labels[0, 0], 3, 16, 4.0))
     assert maps.objects.tolist() == [3]
     assert (maps.heat[0, 0] == 1).sum((1, 2)).tolist() == [1, 2, 0]
 
 
 def test_an_image_without_objects_is_cold() -> None:
     for boxes, labels in (one_image([], []), one_image([[1, 1, 5, 5]], [-1])):
-        maps = center_maps(boxes, labels, 2, (8, 8), 4.0)
+        maps = center_maps(boxes, labels, 2, (8, 8))
         assert maps.heat.abs().max() == 0
         assert maps.near.abs().max() == 0
         assert maps.objects.tolist() == [0]
@@ -62,19 +72,19 @@ def test_the_truth_decodes_to_itself(drawn: list[tuple[int, int, float, float, i
     places = {(x, y): (w, h, k) for x, y, w, h, k in drawn}
     boxes = [[16 * x + 0.5, 16 * y + 0.25, 16 * x + 0.5 + w, 16 * y + 0.25 + h] for (x, y), (w, h, _) in places.items()]
     truth, labels = one_image(boxes, [k for _, _, k in places.values()])
-    maps = center_maps(truth, labels, 3, (16, 16), 4.0)
+    maps = center_maps(truth, labels, 3, (16, 16))
     found = find_peaks(maps.heat, maps.box, (64, 64), most=20)
     assert int((found.scores > 0.999).sum()) == len(places)
     for box, label, score in zip(found.boxes[0, 0], found.labels[0, 0], found.scores[0, 0], strict=True):
         if score > 0.999:
-            match = (truth[0, 0] - box).abs().amax(-1).argmin()
-            torch.testing.assert_close(truth[0, 0, match], box, atol=1e-4, rtol=0)
+            match = (SIZE * truth[0, 0] - box).abs().amax(-1).argmin()
+            torch.testing.assert_close(SIZE * truth[0, 0, match], box, atol=1e-4, rtol=0)
             assert labels[0, 0, match] == label
 
 
 def test_the_loss_is_least_at_the_truth() -> None:
     boxes, labels = one_image([[4, 4, 40, 20], [30, 28, 62, 60]], [0, 1])
-    maps = center_maps(boxes, labels, 2, (16, 16), 4.0)
+    maps = center_maps(boxes, labels, 2, (16, 16))
     sure = torch.where(maps.heat >= 1, 12.0, -12.0)
     at_truth = center_loss(sure, maps.box, maps)
     assert at_truth.item() < 1e-3
@@ -89,8 +99,8 @@ def test_the_loss_is_least_at_the_truth() -> None:
 
 def test_flipped_images_have_flipped_maps() -> None:
     boxes, labels = one_image([[4, 6, 19, 20], [31, 28, 62, 55]], [0, 1])
-    mirrored = torch.stack([64 - boxes[..., 2], boxes[..., 1], 64 - boxes[..., 0], boxes[..., 3]], -1)
-    maps, other = center_maps(boxes, labels, 2, (16, 16), 4.0), center_maps(mirrored, labels, 2, (16, 16), 4.0)
+    mirrored = torch.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], -1)
+    maps, other = center_maps(boxes, labels, 2, (16, 16)), center_maps(mirrored, labels, 2, (16, 16))
     torch.testing.assert_close(other.heat, maps.heat.flip(-1))
     torch.testing.assert_close(other.near, maps.near.flip(-1))
 
@@ -108,7 +118,7 @@ def test_peaks_stay_in_the_image_whatever_the_box_head_says() -> None:
 
 def test_the_loss_has_gradients_everywhere_it_should() -> None:
     boxes, labels = one_image([[4, 4, 40, 20]], [0])
-    maps = center_maps(boxes.double(), labels, 1, (8, 8), 8.0)
+    maps = center_maps(boxes.double(), labels, 1, (8, 8))
     logits = torch.zeros(1, 1, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     box = torch.full((1, 1, 4, 8, 8), 0.3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda a, b: center_loss(a, b, maps), (logits, box))

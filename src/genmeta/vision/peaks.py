@@ -10,12 +10,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from genmeta.vision.center_maps import USUAL
+
 
 class Detections(NamedTuple):
     """Boxes found in images, best first; every image has the same number ``D``, the last of them with scores near 0.
 
     Attributes:
-        boxes: ``[*B D 4]`` xyxy in pixels, inside the image.
+        boxes: ``[*B D 4]`` xyxy, inside the image.
         labels: ``[*B D]`` class numbers.
         scores: ``[*B D]`` in [0, 1], falling.
     """
@@ -37,8 +39,8 @@ def find_peaks(
 
     Args:
         heat: in [0, 1].
-        box: log width and height, offset in x and y, in cells.
-        size: ``(height, width)`` of the image in pixels.
+        box: as there.
+        size: ``(height, width)`` of the image in pixels, or ones for boxes as shares of the image.
         most: boxes to return for each image, at most ``K · H · W``.
     """
     *batch, ways, height, width = heat.shape
@@ -49,8 +51,9 @@ def find_peaks(
     at = box.reshape(-1, 4, height * width).gather(2, cell[:, None].expand(-1, 4, -1)).transpose(1, 2)
     place = torch.stack([cell % width, cell // width], -1) + 0.5
     center = place + at[..., 2:]
-    # a size beyond twice the image is an untrained head's, and its exponential might overflow
-    half = at[..., :2].clamp(-6.0, math.log(2 * max(height, width))).exp() / 2
+    # a side beyond twice the image is an untrained head's, and its exponential might overflow
+    side = at[..., :2].clamp(-6.0, math.log(2 / USUAL)).exp() * USUAL
+    half = side * heat.new_tensor([width, height]) / 2
     stride = heat.new_tensor([size[1] / width, size[0] / height])
     limits = heat.new_tensor([size[1], size[0], size[1], size[0]])
     corners = torch.cat([(center - half) * stride, (center + half) * stride], -1)
