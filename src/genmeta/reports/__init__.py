@@ -3,9 +3,11 @@
 from genmeta.reports.blocks import Block, Picture, Report, Section, Table, Text
 from genmeta.reports.calibration import calibration_curves
 from genmeta.reports.curves import accuracy_curves
+from genmeta.reports.detections import detection_picture
 from genmeta.reports.episodes import task_picture
 from genmeta.reports.few_shot import comparison_report
 from genmeta.reports.page import render, write_report
+from genmeta.reports.svg import figure_svg
 from genmeta.reports.tables import accuracy_table, score_table, steps_table
 from genmeta.reports.terminal import print_table
 from genmeta.reports.weights import weights_picture
@@ -21,6 +23,8 @@ __all__ = [
     "accuracy_table",
     "calibration_curves",
     "comparison_report",
+    "detection_picture",
+    "figure_svg",
     "print_table",
     "render",
     "score_table",
