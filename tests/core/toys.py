@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from genmeta.core.randomness import seeded
-from genmeta.core.types import Examples, Task
+from genmeta.core.types import IGNORE, Boxes, Examples, Task
 from genmeta.data.classes import ImageClasses
 from genmeta.learners import PRETRAINED, Learner, LearnerConfig, build_learner
 from genmeta.methods import METHODS, MetaLearner, build_method
@@ -127,6 +127,35 @@ def make_segmentation_task(
     images = torch.stack([shades[t][masks[t]] for t in range(n_tasks)]).permute(0, 1, 4, 2, 3)
     images = images + 0.3 * torch.randn(images.shape, generator=rng, dtype=torch.float64)
     both = Examples(images, masks)
+    ids = torch.arange(n_tasks * ways).view(n_tasks, ways)
+    return Task(both.only(0, shots), both.only(shots), ways, ids)
+
+
+def make_detection_task(
+    n_tasks: int = 3,
+    ways: int = 3,
+    shots: int = 2,
+    queries: int = 2,
+    *,
+    channels: int = 1,
+    size: int = 12,
+    seed: int = 0,
+) -> Task:
+    """Tasks of images of noise with bright squares, one of each class but the background, and padding; in float64."""
+    rng = seeded(seed, "detection")
+    n = shots + queries
+    images = 0.3 * torch.randn((n_tasks, n, channels, size, size), generator=rng, dtype=torch.float64)
+    boxes = torch.zeros(n_tasks, n, ways, 4, dtype=torch.float64)
+    labels = torch.full((n_tasks, n, ways), IGNORE)
+    side = size // 3
+    for t in range(n_tasks):
+        for i in range(n):
+            for k in range(1, ways):
+                y, x = (int(v) for v in torch.randint(0, size - side, (2,), generator=rng))
+                images[t, i, :, y : y + side, x : x + side] += 0.5 * k
+                boxes[t, i, k - 1] = torch.tensor([x, y, x + side, y + side]) / size
+                labels[t, i, k - 1] = k
+    both = Examples(images, Boxes(boxes, labels))
     ids = torch.arange(n_tasks * ways).view(n_tasks, ways)
     return Task(both.only(0, shots), both.only(shots), ways, ids)
 

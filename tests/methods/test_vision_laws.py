@@ -10,16 +10,24 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from toys import make_classes, make_method, make_segmentation_task, make_task, perturb, tiny_options
+from toys import (
+    make_classes,
+    make_detection_task,
+    make_method,
+    make_segmentation_task,
+    make_task,
+    perturb,
+    tiny_options,
+)
 
 from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
-from genmeta.core.types import Examples, Task
+from genmeta.core.types import Boxes, Examples, Task
 from genmeta.data.scene_source import Scenes, SceneSource
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import METHODS, MetaLearner, build_method, make_options
 from genmeta.methods.objectives import Setting
-from genmeta.tasks import ClassificationTasks, SegmentationTasks, TaskDistribution
+from genmeta.tasks import DENSE_TASKS, ClassificationTasks, TaskDistribution
 from genmeta.vision import VISUAL_TASKS
 
 CLOSE = {"rtol": 1e-8, "atol": 1e-8}
@@ -28,7 +36,11 @@ cells = pytest.mark.parametrize("vision,name", [(v, n) for v in VISUAL_TASKS for
 dense_cells = pytest.mark.parametrize("vision,name", [(v, n) for v in DENSE for n in METHODS])
 
 #: visual task -> toy tasks in float64
-TASKS: dict[str, Callable[..., Task]] = {"classification": make_task, "segmentation": make_segmentation_task}
+TASKS: dict[str, Callable[..., Task]] = {
+    "classification": make_task,
+    "segmentation": make_segmentation_task,
+    "detection": make_detection_task,
+}
 
 
 class ToyScenes(SceneSource):
@@ -36,7 +48,7 @@ class ToyScenes(SceneSource):
 
     name, image_shape, class_names = "toy scenes", (1, 12, 12), tuple("abcdef")
     splits = MappingProxyType({"train": np.arange(4), "val": np.arange(4, 5), "test": np.arange(5, 6)})
-    annotates, fingerprint = frozenset(("masks",)), "toy"
+    annotates, fingerprint = frozenset(("masks", "boxes")), "toy"
 
     def fewest_images(self, split: str) -> int:
         return 1000
@@ -44,20 +56,23 @@ class ToyScenes(SceneSource):
     def draw(self, split: str, classes: np.ndarray, shots: int, queries: int, random: np.random.Generator) -> Scenes:
         n_tasks, ways = classes.shape
         masks = np.zeros((n_tasks, shots + queries, 12, 12), np.int16)
+        boxes = np.zeros((n_tasks, shots + queries, ways, 4), np.float32)
+        labels = np.broadcast_to(np.arange(ways), boxes.shape[:3]).copy()
         images = random.integers(0, 60, (*masks.shape, 1))
         for t in range(n_tasks):
             for n in range(shots + queries):
                 for k in range(ways):
                     y, x = random.integers(0, 8, 2)
                     masks[t, n, y : y + 4, x : x + 4] = k + 1
+                    boxes[t, n, k] = x, y, x + 4, y + 4
                     images[t, n, y : y + 4, x : x + 4] = 100 + 20 * classes[t, k] + random.integers(0, 10, (4, 4, 1))
-        return Scenes(images.astype(np.uint8), masks, None, None)
+        return Scenes(images.astype(np.uint8), masks, boxes, labels)
 
 
 def distribution(vision: str) -> TaskDistribution:
     if vision == "classification":
         return ClassificationTasks(make_classes(), ways=3, shots=1, queries=2)
-    return {"segmentation": SegmentationTasks}[vision](ToyScenes(), ways=2, shots=1, queries=2)
+    return DENSE_TASKS[vision](ToyScenes(), ways=2, shots=1, queries=2)
 
 
 def used(vision: str, name: str) -> MetaLearner:
@@ -119,10 +134,15 @@ def test_relabelling_the_classes_relabels_the_answers(vision: str, name: str) ->
         starts = [it.start(task.support, task.ways, seeded(seed)).weights for seed in (1, 2)]
     if any(not torch.equal(starts[0][part], starts[1][part]) for part in starts[0]):
         pytest.skip("the noise of a row depends on its place")
-    to = torch.tensor([2, 0, 1])
-    renamed = task._replace(support=Examples(task.support.images, to[task.support.labels]))
-    outputs, want = answer(it, renamed), answer(it, task)
-    torch.testing.assert_close(outputs[..., to], want[..., :3], **CLOSE)
+    targets = task.support.targets
+    if isinstance(targets, Boxes):
+        to = torch.tensor([0, 2, 1])  # no box is of the background
+        renamed: Boxes | Tensor = Boxes(targets.boxes, torch.where(targets.labels >= 0, to[targets.labels], -1))
+    else:
+        to = torch.tensor([2, 0, 1])
+        renamed = to[targets]
+    outputs = answer(it, task._replace(support=Examples(task.support.images, renamed)))
+    torch.testing.assert_close(outputs[..., to], answer(it, task)[..., :3], **CLOSE)
 
 
 @dense_cells
@@ -155,11 +175,8 @@ def test_visual_tasks_say_what_they_are(name: str) -> None:
     assert vision.score.isidentifier()
     task = TASKS[name](n_tasks=2)
     assert build_learner(LearnerConfig(vision.learner, extra=vision.extra_channels), seeded(0)).gives == vision.reads
-    tokens = (
-        vision.tokens(torch.randn(2, 2, 6, 6, 5, generator=seeded(0)), task.support.targets, task.ways)
-        if (vision.reads == "map")
-        else vision.tokens(torch.randn(2, 6, 5, generator=seeded(0)), task.support.targets, task.ways)
-    )
+    shape = (2, 2, 6, 6, 5 + vision.extra_channels) if vision.reads == "map" else (2, 6, 5)
+    tokens = vision.tokens(torch.randn(shape, generator=seeded(0)), task.support.targets, task.ways)
     assert tokens.membership is not None
     assert tokens.values.shape[:2] == tokens.membership.shape[:2] == tokens.present.shape[:2]
     assert tokens.membership.shape[-1] == task.ways

@@ -24,9 +24,9 @@ class Boxes(NamedTuple):
     """Objects of images, padded to the same number ``M`` for every image so that tasks can be batched.
 
     Attributes:
-        boxes: ``[T N M 4]`` float, corners ``x0 y0 x1 y1`` in pixels of the image, ``x1 > x0`` and ``y1 > y0``; any
-            numbers where the label is padding.
-        labels: ``[T N M]`` int64 class numbers in ``0..ways-1``, or :data:`IGNORE` for padding.
+        boxes: ``[T N M 4]`` float, corners ``x0 y0 x1 y1`` as shares of the image's width and height, so that no
+            network need know the size of its images; any numbers where the label is padding.
+        labels: ``[T N M]`` int64 class numbers in ``1..ways-1`` (0 is the background), or :data:`IGNORE` for padding.
     """
 
     boxes: Tensor
@@ -100,7 +100,7 @@ class Task(NamedTuple):
     Attributes:
         support: the labelled examples a learner may adapt on.
         query: the examples it is scored on; no image is in both.
-        ways: number of classes ``K``; the background of segmentation is one of them, class number 0.
+        ways: number of classes ``K``; the background of segmentation and detection is one of them, class number 0.
         class_ids: ``[T K]`` which class of the data set each class number stands for (its quarter turn included).
     """
 

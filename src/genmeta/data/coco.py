@@ -13,8 +13,9 @@ from typing import Any
 
 from genmeta.core.errors import DataError, UsageError, unknown
 from genmeta.data.box_images import BOX_OPTIONS, Annotated, BoxImages, by_base_name, find_image, load_boxes
+from genmeta.data.box_source import BoxSource
 from genmeta.data.pixels import BadImageError
-from genmeta.data.registry import DatasetInfo, Request
+from genmeta.data.registry import DatasetInfo, Request, SceneReader
 from genmeta.data.sources import Source, open_source
 
 INFO = DatasetInfo(
@@ -178,3 +179,6 @@ def _numbers(values: tuple[object, ...]) -> list[float] | None:
             return None
         out.append(float(value))
     return out if all(math.isfinite(value) for value in out) else None
+
+
+READER = SceneReader(INFO, lambda request: BoxSource(open_coco(request)))

@@ -11,8 +11,9 @@ from xml.parsers import expat
 
 from genmeta.core.errors import DataError, UsageError
 from genmeta.data.box_images import BOX_OPTIONS, Annotated, BoxImages, by_base_name, find_image, load_boxes
+from genmeta.data.box_source import BoxSource
 from genmeta.data.pixels import BadImageError
-from genmeta.data.registry import DatasetInfo, Request
+from genmeta.data.registry import DatasetInfo, Request, SceneReader
 from genmeta.data.sources import Source, open_source
 
 INFO = DatasetInfo(
@@ -152,3 +153,6 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) and abs(value) < 1e7 else None
+
+
+READER = SceneReader(INFO, lambda request: BoxSource(open_voc(request)))

@@ -56,6 +56,7 @@ class UNet(Learner):
         self.head = Conv(width, self.feature_size, rng, size=1)
         if config.extra:
             self.extra = Conv(width, config.extra, rng, size=1)
+            nn.init.zeros_(self.extra.weight)  # further channels say nothing at first
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
         x, scales = batching.flat(images), []

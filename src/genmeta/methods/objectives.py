@@ -174,5 +174,6 @@ class Supervised(Objective):
             value = -(evidence.membership * log_chances.gather(2, ids)).sum() / evidence.membership.sum().clamp_min(1)
             right = (evidence.membership * (ids == log_chances.argmax(-1, keepdim=True))).sum()
             logs = {"loss": value.item(), "accuracy": (right / evidence.membership.sum().clamp_min(1)).item()}
+            value = value + meta_learner.vision.shared_loss(features, both.targets).mean()
             share = chunk.n_tasks / task.n_tasks
             yield Loss(value * share, logs, share)

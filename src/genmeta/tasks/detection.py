@@ -22,9 +22,8 @@ class DetectionTasks(DenseTasks):
         """Number of different classes, the background included."""
         return len(self.source.class_names) + 1
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return ("background", *self.source.class_names)
+    def class_name(self, number: int) -> str:
+        return self.source.class_names[number - 1] if number else "background"
 
     def targets(self, scenes: Scenes) -> Targets:
         if scenes.boxes is None or scenes.labels is None:

@@ -86,6 +86,10 @@ class VisualTask(ABC):
         """Every location and the shares of the classes in it, for rows that are fitted to many labels."""
 
     @abstractmethod
+    def shared_loss(self, features: Tensor, targets: Targets) -> Float[Tensor, " T"]:
+        """The part of :meth:`loss` that no row takes part in: what the channels behind the features say; or zeros."""
+
+    @abstractmethod
     def pooled(self, outputs: Float[Tensor, "TS ..."], n_tasks: int) -> Float[Tensor, "T ..."]:
         """One prediction from the samples of each task, in the form of :meth:`outputs`."""
 
