@@ -93,7 +93,11 @@ def test_bad_arguments(arguments: dict[str, object], said: str) -> None:
 
 def test_available_tells_what_users_need() -> None:
     infos = {info.name: info for info in available()}
-    assert list(infos) == ["glyphs", "digits", "omniglot", "folder", "cifar-fs", "mini-imagenet"]
+    by_class, scenes = (
+        ["glyphs", "digits", "omniglot", "folder", "cifar-fs", "mini-imagenet"],
+        ["scenes", "coco", "voc"],
+    )
+    assert list(infos) == [*by_class, *scenes]
     assert {name: (info.size, info.channels) for name, info in infos.items()} == {
         "glyphs": (28, 1),
         "digits": (28, 1),
@@ -101,6 +105,9 @@ def test_available_tells_what_users_need() -> None:
         "folder": (84, 3),
         "cifar-fs": (32, 3),
         "mini-imagenet": (84, 3),
+        "scenes": (64, 3),
+        "coco": (96, 3),
+        "voc": (96, 3),
     }
     for info in infos.values():
         assert info.summary
