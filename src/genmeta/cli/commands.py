@@ -160,10 +160,69 @@ class Serve:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """Learn the classes of a folder of class folders from a few images each, into one model file."""
+
+    folder: Annotated[str, conf.Positional]
+    """Folder (or zip) that holds <class>/<image>."""
+    out: str
+    """Where the model goes, such as model.safetensors."""
+    model: str = "characters"
+    """Checkpoint to fit: a name of genmeta list checkpoints, a path, or a Hugging Face Hub id."""
+    fast: bool = False
+    """Take the generated start as it is: no steps."""
+    steps: int | None = None
+    """Adaptation steps; by default the checkpoint's own number."""
+    unknown_threshold: float | None = None
+    """Say "unknown" where no class has this probability."""
+    preview: str = ""
+    """Where the picture of the training set goes; by default beside the model."""
+    without_images: bool = False
+    """Keep the training images out of the model file; classes can then not be added later."""
+    seed: int = 0
+    """Of what is random in fitting."""
+    threads: int = 0
+    """CPU threads; 0 for torch's choice."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Classify images with a model that genmeta fit has made."""
+
+    model: Annotated[str, conf.Positional]
+    """Model file, or a Hugging Face Hub id."""
+    images: Annotated[tuple[str, ...], conf.Positional] = ()
+    """Image files, or folders of them."""
+    unknown_threshold: float | None = None
+    """Say "unknown" where no class has this probability."""
+    top: int = 3
+    """How many classes to name of each image."""
+    threads: int = 0
+    """CPU threads; 0 for torch's choice."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a model that genmeta fit has made as ONNX, and check that it answers the same."""
+
+    model: Annotated[str, conf.Positional]
+    """Model file, or a Hugging Face Hub id."""
+    out: str
+    """Where the ONNX file goes."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+@dataclass(frozen=True)
 class List:
     """List what there is."""
 
-    what: Annotated[Literal["methods", "datasets", "learners"], conf.Positional] = "methods"
+    what: Annotated[Literal["methods", "datasets", "learners", "checkpoints"], conf.Positional] = "methods"
     json: bool = False
     """Print one JSON object on stdout."""
 
@@ -175,4 +234,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "serve": Serve,
+    "fit": Fit,
+    "predict": Predict,
+    "export": Export,
 }

@@ -13,13 +13,19 @@ from genmeta.cli.output import console, print_json
 from genmeta.data import available
 from genmeta.learners import LEARNERS
 from genmeta.methods import list_methods
+from genmeta.zoo import list_checkpoints
 
 
 def run(command: List) -> None:
     """Prints the table asked for."""
-    rows = {"methods": _methods, "datasets": _datasets, "learners": _learners}[command.what]()
+    rows = {"methods": _methods, "datasets": _datasets, "learners": _learners, "checkpoints": _checkpoints}[
+        command.what
+    ]()
     if command.json:
         print_json({"schema": "genmeta.list/1", command.what: rows})
+        return
+    if not rows:
+        console().print(f"no {command.what}")
         return
     table = Table(title=command.what)
     for name in rows[0]:
@@ -67,6 +73,23 @@ def _learners() -> list[dict[str, Any]]:
             "file": module.__name__.replace(".", "/") + ".py",
         }
         for name, module in modules.items()
+    ]
+
+
+def _checkpoints() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": it.name,
+            "summary": it.summary,
+            "method": it.method,
+            "learner": it.learner,
+            "images": it.images,
+            "meta-trained on": it.data,
+            "licence": it.licence,
+            "MB": it.megabytes,
+            "card": "genmeta/checkpoints/" + it.card.name,
+        }
+        for it in list_checkpoints()
     ]
 
 

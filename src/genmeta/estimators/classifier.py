@@ -74,6 +74,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     _adapted: Adapted
     _support: np.ndarray | None
     _targets: np.ndarray
+    _prepared: tuple[str, Trained] | None = None
 
     def __init__(
         self,
@@ -106,9 +107,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             DataError: an image cannot be read, or there are fewer than two classes.
             CheckpointError: there is no such checkpoint.
         """
-        self._check_settings()
-        trained = from_pretrained(self.model)
-        trained.meta_learner.to(self._torch_device())
+        trained = self._checkpoint()
         support, names = self._read(images, labels, fitting.pixels_of(trained))
         classes, targets = encode(names)
         self._trained, self.classes_, self._support, self._targets = trained, classes, support, targets
@@ -157,6 +156,24 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self._adapted = fitting.extend(self._adapted, *arguments)
         self._estimate()
         return self
+
+    def prepare(self) -> FewShotClassifier:
+        """Loads the checkpoint now rather than in :meth:`fit`, which then takes this one.
+
+        Raises:
+            UsageError: a setting cannot be used.
+            CheckpointError: there is no such checkpoint.
+        """
+        self._prepared = (os.fspath(self.model), self._checkpoint())
+        return self
+
+    def _checkpoint(self) -> Trained:
+        self._check_settings()
+        model, trained = self._prepared or ("", None)
+        if trained is None or model != os.fspath(self.model):
+            trained = from_pretrained(self.model)
+        trained.meta_learner.to(self._torch_device())
+        return trained
 
     def _read(
         self, images: Iterable[ImageLike], labels: Iterable[Any], pixels: Pixels
@@ -216,7 +233,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def pixels(self) -> Pixels:
-        """The form in which the fitted model reads images."""
+        """The form in which the model reads images; known once it is fitted or prepared."""
+        if not self.__sklearn_is_fitted__() and self._prepared is not None:
+            return fitting.pixels_of(self._prepared[1])
         self._check_fitted()
         return fitting.pixels_of(self._trained)
 

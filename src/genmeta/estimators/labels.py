@@ -57,17 +57,20 @@ def encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return classes, numbers.astype(np.int64)
 
 
+def contradictions(images: np.ndarray, targets: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of images that are the same, pixel by pixel, but of different classes."""
+    seen: dict[bytes, int] = {}
+    first = [seen.setdefault(image.tobytes(), i) for i, image in enumerate(images)]
+    return [(j, i) for i, j in enumerate(first) if targets[i] != targets[j]]
+
+
 def warn_of_contradictions(images: np.ndarray, targets: np.ndarray, classes: np.ndarray) -> None:
     """Names the first picture that stands in two classes, as :class:`~genmeta.core.errors.DataWarning`."""
-    seen: dict[bytes, int] = {}
-    for i, image in enumerate(images):
-        j = seen.setdefault(image.tobytes(), i)
-        if targets[j] != targets[i]:
-            warnings.warn(
-                f"The same picture is in the classes {str(classes[targets[j]])!r} and {str(classes[targets[i]])!r} "
-                f"(images number {j} and {i}). The model cannot tell them apart: "
-                "remove one.",
-                DataWarning,
-                stacklevel=3,
-            )
-            return
+    for j, i in contradictions(images, targets)[:1]:
+        warnings.warn(
+            f"The same picture is in the classes {str(classes[targets[j]])!r} and {str(classes[targets[i]])!r} "
+            f"(images number {j} and {i}). The model cannot tell them apart: "
+            "remove one.",
+            DataWarning,
+            stacklevel=3,
+        )
