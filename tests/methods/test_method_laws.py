@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from toys import make_classes, make_learner, make_method, make_task, perturb, tiny_options
 
-from genmeta.core.randomness import seeded
+from genmeta.core.randomness import TaskStreams, seeded
 from genmeta.core.types import ROWS, Examples, Task
 from genmeta.methods import METHODS, MetaLearner, build_method, list_methods, make_options
 from genmeta.methods.objectives import Loss, Objective, Setting
@@ -216,6 +216,38 @@ def test_meta_steps_lower_the_loss(name: str, tmp_path: Path) -> None:
         losses.append(sum(part.logs["loss"] * part.share for part in parts(objective, it, task) if "loss" in part.logs))
         optimizer.step()
     assert losses[-1] < 0.9 * losses[0], losses
+
+
+def gradients(name: str, directory: Path, cuts: list[tuple[int, int]], chunk: int) -> dict[str, Tensor]:
+    """Of one meta-step over four tasks, as processes with these parts of the batch add them up."""
+    it = make_method(name, perturbed=0.05).double().train()
+    objective, tasks = objective_of(it, name, directory)
+    task = tasks.sample(4, rng=seeded(1)).to(torch.float64)
+    total: dict[str, Tensor] = {}
+    for start, stop in cuts:
+        mine = task.slice(start, stop)
+        it.chunks = lambda t: [t.slice(a, min(a + chunk, t.n_tasks)) for a in range(0, t.n_tasks, chunk)]  # type: ignore[method-assign]
+        it.zero_grad()
+        objective.begin(0, 4)
+        for part in objective.losses(it, mine, TaskStreams(5, "noise")):
+            if part.player == "learner":
+                part.value.backward()
+        for parameter_name, parameter in it.named_parameters():
+            if parameter.grad is not None:
+                share = (stop - start) / 4 * parameter.grad
+                total[parameter_name] = total.get(parameter_name, torch.zeros(())) + share
+    return total
+
+
+@pytest.mark.usefixtures("exact_tasks")
+@trained_methods
+def test_a_meta_step_is_the_same_however_its_tasks_are_dealt_out(name: str, tmp_path: Path) -> None:
+    whole = gradients(name, tmp_path, [(0, 4)], chunk=4)
+    for cuts, chunk in (([(0, 4)], 1), ([(0, 1), (1, 4)], 2)):
+        dealt = gradients(name, tmp_path, cuts, chunk)
+        assert dealt.keys() == whole.keys()
+        for parameter_name, value in whole.items():
+            torch.testing.assert_close(dealt[parameter_name], value, rtol=1e-7, atol=1e-9, msg=parameter_name)
 
 
 # -- the recipes ----------------------------------------------------------------------------------------------------

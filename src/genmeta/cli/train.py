@@ -16,6 +16,8 @@ def run(command: Train) -> None:
     values = {field.name: getattr(command, field.name) for field in fields(TrainConfig)}
     config = TrainConfig(**{**values, "options": command.flags.options()})
     trained = train(config, resume=command.resume)
+    if "result" not in trained.config:
+        return  # one of several processes; the leader speaks for all
     path = f"{config.run}/{MODEL}"
     if command.json:
         print_json({**trained.config, "schema": "genmeta.training/1", "checkpoint": path})

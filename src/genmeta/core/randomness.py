@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -33,6 +33,76 @@ def numpy_rng(rng: torch.Generator) -> np.random.Generator:
     return np.random.default_rng(int(seed))
 
 
+class TaskStreams(torch.Generator):
+    """A generator that also holds a stream of its own for each task of a meta-batch.
+
+    What is drawn for a task then depends on the task's place in the meta-batch and on nothing else, so noise is the
+    same however the batch is cut into chunks or dealt out to processes. Draws that belong to no task come from the
+    generator itself, as ever.
+
+    Args:
+        parts: as for :func:`seeded`.
+    """
+
+    def __new__(cls, *parts: int | str) -> TaskStreams:
+        return super().__new__(cls)
+
+    def __init__(self, *parts: int | str) -> None:
+        self.manual_seed(seeded(*parts).initial_seed())
+        self._parts = parts
+        self._streams: dict[int, torch.Generator] = {}
+
+    def of(self, first: int, count: int) -> torch.Generator:
+        """The streams of ``count`` tasks from the one at ``first`` on; each goes on where its last draw left it."""
+        for task in range(first, first + count):
+            if task not in self._streams:
+                self._streams[task] = seeded(*self._parts, "task", task)
+        return _Window([self._streams[task] for task in range(first, first + count)])
+
+
+class _Window(torch.Generator):
+    """The streams of some tasks: an axis of ``T * m`` draws takes ``m`` from each, those of a task in a row."""
+
+    def __new__(cls, streams: list[torch.Generator]) -> _Window:
+        return super().__new__(cls)
+
+    def __init__(self, streams: list[torch.Generator]) -> None:
+        self.streams = streams
+
+
+def of_tasks(rng: torch.Generator, first: int, count: int) -> torch.Generator:
+    """The streams of some tasks where ``rng`` has such; an ordinary generator as it is."""
+    return rng.of(first, count) if isinstance(rng, TaskStreams) else rng
+
+
+def _draw(
+    draw: Callable[[tuple[int, ...], torch.Generator], torch.Tensor], shape: tuple[int, ...], rng: torch.Generator
+) -> torch.Tensor:
+    if not isinstance(rng, _Window):
+        return draw(shape, rng)
+    each, rest = divmod(shape[0], len(rng.streams))
+    if rest:
+        raise TypeError(f"{shape[0]} draws cannot be dealt out to {len(rng.streams)} tasks")
+    return torch.cat([draw((each, *shape[1:]), stream) for stream in rng.streams])
+
+
 def normal(shape: tuple[int, ...], like: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Standard normal noise in the dtype and on the device of ``like``; drawn on the CPU, so equal on every device."""
-    return torch.randn(shape, generator=rng, dtype=torch.float32).to(like)
+    return _draw(lambda s, g: torch.randn(s, generator=g, dtype=torch.float32), tuple(shape), rng).to(like)
+
+
+def uniform(shape: tuple[int, ...], rng: torch.Generator) -> torch.Tensor:
+    """Noise that is uniform in ``[0, 1)``, float32, on the CPU."""
+    return _draw(lambda s, g: torch.rand(s, generator=g), tuple(shape), rng)
+
+
+def forked(rng: torch.Generator) -> Callable[..., torch.Generator]:
+    """A family of generators, one for each list of parts, that one draw from ``rng`` (from each task's stream) names.
+
+    For noise that is asked for again: the same parts give the same noise.
+    """
+    if isinstance(rng, _Window):
+        families = [forked(stream) for stream in rng.streams]
+        return lambda *parts: _Window([family(*parts) for family in families])
+    seed = int(torch.randint(0, 2**62, (), generator=rng))
+    return lambda *parts: seeded(seed, *parts)

@@ -9,6 +9,7 @@ from typing import Any
 from genmeta.core.errors import UsageError, unknown
 
 DEVICES = ("auto", "cpu", "cuda")
+NONFINITE = ("stop", "skip")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class TrainConfig:
         device: auto, cpu or cuda.
         download: fetch the data set if it is missing.
         on_bad_image: fail or skip.
+        on_nonfinite: stop, or skip the tasks whose loss is not finite.
+        devices: processes on this machine that share the tasks of a step: GPUs, or CPU processes; 0 for one, or for as
+            many as torchrun started.
+        nodes: machines that share them.
     """
 
     method: str
@@ -74,6 +79,9 @@ class TrainConfig:
     device: str = "auto"
     download: bool = False
     on_bad_image: str = "fail"
+    on_nonfinite: str = "stop"
+    devices: int = 0
+    nodes: int = 1
 
     def __post_init__(self) -> None:
         for name in ("steps", "tasks_per_batch", "validate_every", "validate_tasks"):
@@ -81,6 +89,15 @@ class TrainConfig:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}.")
         if self.device not in DEVICES:
             raise unknown("device", self.device, DEVICES)
+        if self.on_nonfinite not in NONFINITE:
+            raise unknown("value of on_nonfinite", self.on_nonfinite, NONFINITE)
+        if self.devices < 0 or self.nodes < 1:
+            raise UsageError(f"devices must be 0 or more and nodes 1 or more, got {self.devices} and {self.nodes}.")
+        if self.tasks_per_batch < self.devices * self.nodes:
+            raise UsageError(
+                f"tasks_per_batch={self.tasks_per_batch} cannot be shared by {self.devices * self.nodes} processes: "
+                "give each a task at least. Raise --tasks-per-batch or lower --devices."
+            )
         if not self.lr > 0 or not self.clip > 0:
             raise UsageError(f"lr and clip must be above 0, got {self.lr} and {self.clip}.")
 

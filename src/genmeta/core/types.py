@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genmeta.core.randomness import of_tasks
+
 #: Weights of a batch of tasks: tensor name -> ``[T *shape]``; class rows under :data:`ROWS` as ``[T K R]``.
 Weights = dict[str, Tensor]
 
@@ -102,12 +104,14 @@ class Task(NamedTuple):
         query: the examples it is scored on; no image is in both.
         ways: number of classes ``K``; the background of segmentation and detection is one of them, class number 0.
         class_ids: ``[T K]`` which class of the data set each class number stands for (its quarter turn included).
+        first: place of the batch's first task in the meta-batch that it is a slice of; names the noise of its tasks.
     """
 
     support: Examples
     query: Examples
     ways: int
     class_ids: Tensor
+    first: int = 0
 
     @property
     def n_tasks(self) -> int:
@@ -116,15 +120,18 @@ class Task(NamedTuple):
 
     def slice(self, start: int, stop: int) -> Task:
         """The tasks ``start..stop-1``."""
-        return Task(
-            self.support.slice(start, stop), self.query.slice(start, stop), self.ways, self.class_ids[start:stop]
-        )
+        support, query = self.support.slice(start, stop), self.query.slice(start, stop)
+        return Task(support, query, self.ways, self.class_ids[start:stop], self.first + start)
+
+    def noise(self, rng: torch.Generator) -> torch.Generator:
+        """The streams of these tasks where ``rng`` is that of a whole meta-batch, ``rng`` itself otherwise."""
+        return of_tasks(rng, self.first, self.n_tasks)
 
     def to(self, *args: object, **kwargs: object) -> Task:
         """Moves every tensor; a dtype changes the images only."""
         support = self.support.to(*args, **kwargs)
         query = self.query.to(*args, **kwargs)
-        return Task(support, query, self.ways, self.class_ids.to(support.images.device))
+        return Task(support, query, self.ways, self.class_ids.to(support.images.device), self.first)
 
 
 class Tokens(NamedTuple):

@@ -17,6 +17,7 @@ from genmeta.core.types import ROWS, Task, concatenate
 from genmeta.engine.calibration import calibration_error, fit_temperature, scaled
 from genmeta.engine.map_evaluation import FEW_CLASSES, Tally
 from genmeta.engine.progress import ProgressBar
+from genmeta.engine.workers import ALONE, Workers, in_turn
 from genmeta.methods import MetaLearner
 from genmeta.methods.diversity import centred, diversity
 from genmeta.methods.meta_learner import image_weight
@@ -180,6 +181,7 @@ def evaluate(
     temperatures: Mapping[int, float] | None = None,
     progress: bool = False,
     title: str = "evaluating",
+    workers: Workers = ALONE,
 ) -> Evaluation:
     """Adapts to episodes and scores their queries after given numbers of steps.
 
@@ -197,6 +199,7 @@ def evaluate(
         temperatures: step -> temperature, see :func:`fit_temperatures`; scores after scaling are added.
         progress: show a bar.
         title: of the bar.
+        workers: the processes that share the episodes; each returns the scores of all.
 
     Raises:
         UsageError: no episodes, or no steps or negative ones.
@@ -207,8 +210,8 @@ def evaluate(
     samples = samples or meta_learner.samples
     seconds = _time(meta_learner, tasks, steps, seed, time_tasks, samples)
     if meta_learner.vision.reads == "map":
-        return _map_scores(meta_learner, tasks, n_tasks, steps, seed, samples, progress, title, seconds)
-    answered = _answer(meta_learner, tasks, n_tasks, steps, seed, samples, progress, title)
+        return _map_scores(meta_learner, tasks, n_tasks, steps, seed, samples, progress, title, seconds, workers)
+    answered = _answer(meta_learner, tasks, n_tasks, steps, seed, samples, progress, title, workers)
     return {step: _scores(answered[step], seconds[step], (temperatures or {}).get(step)) for step in steps}
 
 
@@ -222,6 +225,7 @@ def _map_scores(
     progress: bool,
     title: str,
     seconds: Mapping[int, float],
+    workers: Workers,
 ) -> Evaluation:
     meta_learner.eval()
     device = meta_learner.scales.device
@@ -230,7 +234,7 @@ def _map_scores(
     images = (one.support.images.shape[1] + one.query.images.shape[1]) * image_weight(meta_learner, one) * samples
     size = meta_learner.tasks_per_chunk or max(1, 960 // images)
     with torch.no_grad(), ProgressBar(title, n_tasks, show=progress) as bar:
-        for at in range(0, n_tasks, size):
+        for at in range(size * workers.rank, n_tasks, size * workers.size):
             task = episodes(tasks, at, min(at + size, n_tasks), seed).to(device)
             outputs, *_ = meta_learner.answers(task, steps[-1], seeded(seed, "start", at), at=steps, samples=samples)
             for step, values in outputs.items():
@@ -239,7 +243,7 @@ def _map_scores(
     names = [tasks.class_name(k) for k in range(tasks.n_classes)] if tasks.n_classes <= FEW_CLASSES else []
     out: Evaluation = {}
     for step, tally in tallies.items():
-        total = tally.total(names)
+        total = Tally.of(workers.gather(tally)).total(names)
         scores, extra = total.scores, dict(total.scores.extra)
         if total.first is not None:
             extra["single_draw"] = total.first
@@ -312,6 +316,7 @@ def _answer(
     samples: int,
     progress: bool,
     title: str,
+    workers: Workers = ALONE,
 ) -> dict[int, _Answers]:
     meta_learner.eval()
     device = meta_learner.scales.device
@@ -322,7 +327,7 @@ def _answer(
     copies = samples if meta_learner.spec.shared else 1
     size = meta_learner.tasks_per_chunk or max(1, 960 // (images * copies))
     with torch.no_grad(), ProgressBar(title, n_tasks, show=progress) as bar:
-        for at in range(0, n_tasks, size):
+        for at in range(size * workers.rank, n_tasks, size * workers.size):
             task = episodes(tasks, at, min(at + size, n_tasks), seed).to(device)
             rng = seeded(seed, "start", at)
             outputs, _, trajectory = meta_learner.answers(task, steps[-1], rng, at=steps, samples=samples)
@@ -338,7 +343,13 @@ def _answer(
                     found = found._replace(first=each[:, 0], second=each[:, 1].argmax(-1), rows=rows)
                 parts[step].append(found)
             bar.update(at + task.n_tasks)
-    return {step: _joined(found) for step, found in parts.items()}
+    return {step: _joined(found) for step, found in _gathered(workers, parts).items()}
+
+
+def _gathered(workers: Workers, parts: dict[int, list[_Answers]]) -> dict[int, list[_Answers]]:
+    """The batches of all processes, in the order in which one process alone takes them."""
+    everyone = workers.gather(parts)
+    return {step: in_turn([found[step] for found in everyone]) for step in parts}
 
 
 def _joined(parts: list[_Answers]) -> _Answers:

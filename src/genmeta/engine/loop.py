@@ -6,45 +6,20 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
-import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
-from genmeta.core.errors import RunError
 from genmeta.engine.checkpoint import load_state, save_state
+from genmeta.engine.faults import Faults
+from genmeta.engine.optimisers import Optimisers, Part, Player
 from genmeta.engine.progress import ProgressBar
 from genmeta.engine.run_directory import RunDirectory
-
-
-class Part(Protocol):
-    """A loss to back-propagate; :class:`genmeta.methods.objectives.Loss` is one."""
-
-    @property
-    def value(self) -> Tensor: ...
-    @property
-    def logs(self) -> Mapping[str, float]: ...
-    @property
-    def share(self) -> float: ...
-    @property
-    def player(self) -> str: ...
-    @property
-    def closes(self) -> bool: ...
-
-
-class Player(Protocol):
-    """Parameters with an optimiser of their own; :class:`genmeta.methods.objectives.PlayerConfig` is one."""
-
-    @property
-    def parameters(self) -> list[nn.Parameter]: ...
-    @property
-    def lr(self) -> float: ...
-    @property
-    def betas(self) -> tuple[float, float]: ...
+from genmeta.engine.workers import ALONE, Workers
 
 
 @dataclass(frozen=True)
@@ -57,6 +32,7 @@ class LoopConfig:
         clip: largest norm of the meta-gradient.
         validate_every: steps between validations.
         save_seconds: seconds between saves of the resumable state.
+        on_nonfinite: what a loss or gradient that is not finite does: ``stop`` ends the run, ``skip`` leaves it out.
     """
 
     steps: int
@@ -64,6 +40,7 @@ class LoopConfig:
     clip: float = 10.0
     validate_every: int = 200
     save_seconds: float = 30.0
+    on_nonfinite: str = "stop"
 
 
 @dataclass(frozen=True)
@@ -123,6 +100,8 @@ def run_loop(
     title: str = "training",
     tasks_per_step: int = 1,
     progress: bool = True,
+    describe: Callable[[int, float, float], str] | None = None,
+    workers: Workers = ALONE,
 ) -> LoopResult:
     """Trains ``module`` in place.
 
@@ -140,84 +119,92 @@ def run_loop(
         title: for the progress bar.
         tasks_per_step: for the tasks/s in the progress bar.
         progress: show it.
+        describe: ``(step, from, to) -> text``, which tasks lie between two fractions of this process's part of a step;
+            for messages about losses that are not finite.
+        workers: the processes that share the tasks of every step. Each calls this function; ``losses`` then yields the
+            parts of its own tasks, whose shares add up to 1. The leader alone writes.
 
     Raises:
-        RunError: the loss is not finite.
+        RunError: the loss is not finite, or a process was lost.
     """
-    players = players or {}
-    others = {id(p) for player in players.values() for p in player.parameters}
-    parameters = {"learner": [p for p in module.parameters() if p.requires_grad and id(p) not in others]}
-    optimizers = {"learner": torch.optim.Adam(parameters["learner"], lr=config.lr)}
-    for name, player in players.items():
-        parameters[name] = player.parameters
-        optimizers[name] = torch.optim.Adam(player.parameters, lr=player.lr, betas=player.betas)
-    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
+    optimisers = Optimisers(module, players or {}, config.lr, config.clip)
+    first, last = workers.share(tasks_per_step)
+    weight = (last - first) / tasks_per_step
     step, best, seconds, cpu_seconds, window = 0, -math.inf, 0.0, 0.0, _Window()
+    faults = Faults(config.on_nonfinite, describe)
     if resume:
-        state = load_state(run.state_path)
+        state = workers.told(load_state(run.state_path) if workers.leads else {})
         module.load_state_dict(state["module"])
-        for name, optimizer in optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+        optimisers.load_state_dict(state["optimizers"])
         step, best, seconds = state["step"], state["best"], state["seconds"]
         cpu_seconds = state.get("cpu_seconds", 0.0)
-        window.load(state["window"])
-        run.truncate_metrics(step)
+        faults.skipped = state.get("skipped", 0)
+        if workers.leads:
+            # the others begin with empty windows; sums over all of them are what is saved
+            window.load(state["window"])
+            run.truncate_metrics(step)
+    elif workers.size > 1:
+        module.load_state_dict(workers.told(module.state_dict()))
     began, saved, cpu_began = time.monotonic() - seconds, time.monotonic(), time.process_time() - cpu_seconds
 
     def save() -> None:
-        states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
-        state = {"module": module.state_dict(), "optimizers": states, "step": step, "best": best}
-        spent = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu_began}
-        save_state(run.state_path, {**state, **spent, "window": window.state()})
+        sums = _Window.merged(workers.gather(window.state()))
+        if workers.leads:
+            state = {"module": module.state_dict(), "optimizers": optimisers.state_dict(), "step": step, "best": best}
+            state |= {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu_began}
+            state |= {"window": sums.state(), "skipped": faults.skipped}
+            save_state(run.state_path, state)
 
-    def descend(player: str) -> None:
-        torch.nn.utils.clip_grad_norm_(parameters[player], config.clip)
-        optimizers[player].step()
-        # a critic's loss also reaches the learner and the other way round: each step starts clean
-        optimizers[player].zero_grad()
+    def descend(player: str, *notes: float) -> list[float]:
+        noted = workers.add(optimisers.parameters[player], weight, notes)
+        if not optimisers.step(player):
+            faults.gradient(step, optimisers.parameters[player], losses, module)
+        return noted
 
     if not resume:
         save()  # from the first moment on there is something to resume
     with Interruption() as stop, ProgressBar(title, config.steps, show=progress) as bar:
-        while step < config.steps and not stop.wanted:
-            for name, optimizer in optimizers.items():
-                optimizer.param_groups[0]["lr"] = rates[name] * _schedule(step, config.steps)
+        wanted = False
+        while step < config.steps and not wanted:
+            optimisers.set_rate(_schedule(step, config.steps))
             module.train()
             module.zero_grad()
+            faults.begin()
             for part in losses(step):
-                if not math.isfinite(part.value.item()):
-                    raise RunError(
-                        f"The loss of step {step} is {part.value.item()}. Lower --lr or the method's inner_lr; "
-                        f"the state before this step is in {str(run.path)!r}."
-                    )
-                fabric.backward(part.value)
-                window.add(part.logs, part.share)
+                if faults.accept(step, part):
+                    fabric.backward(part.value)
+                    window.add(part.logs, part.share * weight)
                 if part.closes:
                     descend(part.player)
-            descend("learner")
+            due = time.monotonic() - saved > config.save_seconds
+            noted = descend("learner", float(stop.wanted), float(due and workers.leads), faults.found)
+            wanted, due = noted[0] > 0, noted[1] > 0
+            faults.end(step, noted[2])
             step += 1
             elapsed = time.monotonic() - began
             note = "  ".join(f"{name} {value:.3f}" for name, value in window.means().items())
+            note += f"  {faults.skipped} skipped" if faults.skipped else ""
             bar.update(step, f"{note}  {step * tasks_per_step / elapsed:.0f} tasks/s")
             if step % config.validate_every == 0 or step == config.steps:
-                numbers = {f"train_{name}": value for name, value in window.means().items()}
+                sums = _Window.merged(workers.gather(window.state()))
+                numbers = {f"train_{name}": value for name, value in sums.means().items()}
                 window.clear()
                 score = math.nan
                 if validate is not None:
                     module.eval()
                     score = validate()
                     numbers["val_score"] = score
-                run.log(step, {**numbers, "seconds": time.monotonic() - began})
+                if workers.leads:
+                    numbers |= {"skipped": float(faults.skipped)} if faults.skipped else {}
+                    run.log(step, {**numbers, "seconds": time.monotonic() - began})
                 if validate is None or score >= best:
                     best = score
-                    keep_best()
+                    if workers.leads:
+                        keep_best()
+                due = True
+            if due or wanted:
                 save()
                 saved = time.monotonic()
-            elif time.monotonic() - saved > config.save_seconds or stop.wanted:
-                save()
-                saved = time.monotonic()
-    if stop.wanted:
-        save()
     return LoopResult(
         step,
         best if math.isfinite(best) else math.nan,
@@ -245,6 +232,17 @@ class _Window:
             total = self._sums.setdefault(name, [0.0, 0.0])
             total[0] += value * share
             total[1] += share
+
+    @classmethod
+    def merged(cls, states: Sequence[Mapping[str, list[float]]]) -> _Window:
+        """The sums of several processes as one."""
+        window = cls()
+        for state in states:
+            for name, (total, weight) in state.items():
+                before = window._sums.setdefault(name, [0.0, 0.0])
+                before[0] += total
+                before[1] += weight
+        return window
 
     def means(self) -> dict[str, float]:
         return {name: total / weight for name, (total, weight) in self._sums.items() if weight}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genmeta.core.types import Task
+from genmeta.engine.workers import in_turn
 from genmeta.methods import MetaLearner
 from genmeta.vision import Scores
 
@@ -46,6 +48,15 @@ class Tally:
             # what a single draw is worth, beside the average of all
             self._first.append(self._vision.scores(outputs[:: self._samples], task.query.targets).main)
         self._ids.append(task.class_ids.cpu())
+
+    @classmethod
+    def of(cls, tallies: Sequence[Tally]) -> Tally:
+        """The tallies of several processes as one, batches in the order in which one process alone takes them."""
+        joined = copy.copy(tallies[0])
+        joined._parts = in_turn([tally._parts for tally in tallies])
+        joined._first = in_turn([tally._first for tally in tallies])
+        joined._ids = in_turn([tally._ids for tally in tallies])
+        return joined
 
     def total(self, names: Sequence[str]) -> MapScores:
         """All of them; ``names`` of all classes, or none where single classes are not of interest."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from genmeta.core.errors import RunError
-from genmeta.core.files import explain_os_error, write_json
+from genmeta.core.files import explain_os_error, write_json, write_text
 
 CONFIG, STATE, METRICS, LOCK = "config.json", "last.ckpt", "metrics.jsonl", ".lock"
 
@@ -23,15 +23,21 @@ class RunDirectory:
     Args:
         path: of the run.
         resume: go on with what is there; otherwise a run that has begun is refused.
+        leads: this process writes. The others of a run only read; the lock is the leader's.
 
     Raises:
         RunError: in use by another process, already begun, nothing to resume, or not writable.
     """
 
-    def __init__(self, path: str | Path, *, resume: bool = False) -> None:
+    def __init__(self, path: str | Path, *, resume: bool = False, leads: bool = True) -> None:
         self.path = Path(path)
         self._metrics: IO[str] | None = None
         self._board: Any = None
+        self._lock: IO[str] | None = None
+        if leads:
+            self._take(resume)
+
+    def _take(self, resume: bool) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / LOCK).open("a")
@@ -66,7 +72,8 @@ class RunDirectory:
             self._metrics.close()
         if self._board is not None:
             self._board.close()
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     @property
     def state_path(self) -> Path:
@@ -99,7 +106,7 @@ class RunDirectory:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
                 continue  # the line that a crash cut short
-        file.write_text("".join(kept), encoding="utf-8")
+        write_text(file, "".join(kept))
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
         """Appends a line to ``metrics.jsonl`` and the same numbers to the TensorBoard events."""

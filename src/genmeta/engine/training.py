@@ -19,15 +19,19 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from genmeta.core.errors import DataWarning, RunError, UsageError
-from genmeta.core.randomness import lent_to_torch, seeded
+from genmeta.core.randomness import TaskStreams, lent_to_torch, seeded
 from genmeta.core.settings import TrainConfig
+from genmeta.core.types import Task
 from genmeta.engine.averaging import WeightAverage
 from genmeta.engine.checkpoint import MODEL, Trained, learner_header, load, load_weights, save_model, save_state
+from genmeta.engine.diagnosis import describe_fault
 from genmeta.engine.evaluation import evaluate
 from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
+from genmeta.engine.processes import find_place, join, leave, threads_each
 from genmeta.engine.run_directory import RunDirectory, git_commit
 from genmeta.engine.runtime import keep_freed_memory, use_threads
 from genmeta.engine.task_sources import Data, make_tasks, open_data, validation_tasks
+from genmeta.engine.workers import ALONE, Workers
 from genmeta.learners import Learner, LearnerConfig, build_learner
 from genmeta.methods import METHODS, MetaLearner, Method, build_method, make_options
 from genmeta.methods.objectives import Loss, Objective, Setting
@@ -63,7 +67,8 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
         KeyboardInterrupt: interrupted; the run can be resumed.
     """
     keep_freed_memory()
-    use_threads(config.threads)
+    place = find_place(config.devices, config.nodes)
+    use_threads(threads_each(config.threads, place))
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda needs a CUDA GPU that torch can use, and there is none. Use auto or cpu.")
     method = METHODS[config.method]
@@ -76,24 +81,38 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
     )
     # before the run directory exists: settings that cannot work leave nothing behind
     sources = tuple(_tasks(d, config) for d in data) if method.objective is not None else ()
-    with RunDirectory(config.run, resume=resume) as run:
+    with RunDirectory(config.run, resume=resume, leads=place.leads) as run:
         resume = resume and run.state_path.exists()
         header = describe(config, learner, meta_learner)
         if resume:
             _same_settings(run, config)
             if (done := _finished(run.path / MODEL)) is not None:
                 return done
-        else:
+        elif place.leads:
             run.write_config({"training": dataclasses.asdict(config), **header})
         result = {"steps": 0, "seconds": 0.0}
         if method.objective is None:
+            if not place.leads:
+                return Trained(meta_learner.eval(), header)
             save_model(run.path / MODEL, meta_learner, header)
             save_state(run.state_path, {"step": 0})
         else:
-            validate = _validation(config, data, meta_learner)
-            ended = _loop(config, method, meta_learner, sources, validate, run, header, resume, progress)
+            # only now, when all that could be wrong with settings and data has been said once
+            fabric = join(place, config.device)
+            try:
+                workers = Workers(place.rank, place.size)
+                resume = workers.told(resume)
+                validate = _validation(config, data, meta_learner, workers=workers)
+                trainee = _trainee(
+                    config, method, meta_learner, Setting(sources, config.seed, run.path if place.leads else None)
+                )
+                ended = _loop(config, fabric, workers, trainee, sources, validate, run, header, resume, progress)
+            finally:
+                leave(place)
             if not ended.finished:
                 raise KeyboardInterrupt
+            if not place.leads:
+                return Trained(meta_learner.eval(), header)
             result = {
                 "steps": ended.step,
                 "seconds": round(ended.seconds, 1),
@@ -102,10 +121,19 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
         return _finish(run.path / MODEL, method, config, data, {**header, "result": result})
 
 
+def _trainee(config: TrainConfig, method: Method, meta_learner: MetaLearner, setting: Setting) -> _Trainee:
+    if method.objective is None:
+        raise TypeError(f"{method.name} has nothing to train")
+    with lent_to_torch(seeded(config.seed, "objective")):
+        objective = method.objective(meta_learner, make_options(method, config.options), setting)
+    return _Trainee(meta_learner, objective)
+
+
 def _loop(
     config: TrainConfig,
-    method: Method,
-    meta_learner: MetaLearner,
+    fabric: Fabric,
+    workers: Workers,
+    trainee: _Trainee,
     sources: tuple[TaskDistribution, ...],
     validate: Callable[[], float] | None,
     run: RunDirectory,
@@ -113,27 +141,30 @@ def _loop(
     resume: bool,
     progress: bool,
 ) -> LoopResult:
-    if method.objective is None:
-        raise TypeError(f"{method.name} has nothing to train")
-    setting = Setting(sources, config.seed, run.path)
-    with lent_to_torch(seeded(config.seed, "objective")):
-        objective = method.objective(meta_learner, make_options(method, config.options), setting)
+    meta_learner, objective = trainee.meta_learner, trainee.objective
     offsets = [0, *itertools.accumulate(s.n_classes for s in sources)]
-    trainee = _Trainee(meta_learner, objective)
-    fabric = Fabric(accelerator=config.device, devices=1)
     trainee.to(fabric.device)
 
     average = trainee.average
 
+    def tasks(step: int) -> Task:
+        # a function of the step number alone: that is what makes a resumed run equal to a straight one. Every process
+        # draws the whole batch and takes its part, so the tasks do not depend on how many processes there are
+        which = step % len(sources)
+        task = sources[which].sample(config.tasks_per_batch, rng=seeded(config.seed, "tasks", step))
+        task = task._replace(class_ids=task.class_ids + offsets[which])
+        return task.slice(*workers.share(config.tasks_per_batch)).to(fabric.device)
+
     def losses(step: int) -> Iterator[Loss]:
         if step:
             average.update(step)
-        # a function of the step number alone: that is what makes a resumed run equal to a straight one
-        which = step % len(sources)
-        task = sources[which].sample(config.tasks_per_batch, rng=seeded(config.seed, "tasks", step))
-        task = task._replace(class_ids=task.class_ids + offsets[which]).to(fabric.device)
         objective.begin(step, config.steps)
-        return objective.losses(meta_learner, task, seeded(config.seed, "noise", step))
+        return objective.losses(meta_learner, tasks(step), TaskStreams(config.seed, "noise", step))
+
+    def describe_tasks(step: int, start: float, stop: float) -> str:
+        which, task = step % len(sources), tasks(step)
+        task = task._replace(class_ids=task.class_ids - offsets[which])
+        return describe_fault(meta_learner, task, sources[which], step, start, stop)
 
     def keep_best() -> None:
         with average.applied():
@@ -150,12 +181,14 @@ def _loop(
         None if validate is None else score,
         keep_best,
         run,
-        LoopConfig(config.steps, config.lr, config.clip, config.validate_every),
+        LoopConfig(config.steps, config.lr, config.clip, config.validate_every, on_nonfinite=config.on_nonfinite),
         players=objective.players(),
         resume=resume,
-        title=f"{method.name} on {config.data}",
+        title=f"{config.method} on {config.data}",
         tasks_per_step=config.tasks_per_batch,
-        progress=progress,
+        progress=progress and workers.leads,
+        describe=describe_tasks,
+        workers=workers,
     )
 
 
@@ -214,7 +247,11 @@ def _tasks(data: Data, config: TrainConfig) -> TaskDistribution:
 
 
 def _validation(
-    config: TrainConfig, data: list[Data], meta_learner: MetaLearner, ways: int = 20
+    config: TrainConfig,
+    data: list[Data],
+    meta_learner: MetaLearner,
+    ways: int = 20,
+    workers: Workers = ALONE,
 ) -> Callable[[], float] | None:
     """A function that scores held-out classes, ``ways``-way (or as many as there are) 1-shot; ``None`` without any."""
     if config.vision != Classification.name:
@@ -228,7 +265,15 @@ def _validation(
         n_tasks = max(1, config.validate_tasks // len(held_out))
         step = meta_learner.inner_steps
         scores = [
-            evaluate(meta_learner, tasks, n_tasks=n_tasks, steps=(step,), seed=config.seed + 1, time_tasks=0)
+            evaluate(
+                meta_learner,
+                tasks,
+                n_tasks=n_tasks,
+                steps=(step,),
+                seed=config.seed + 1,
+                time_tasks=0,
+                workers=workers,
+            )
             for tasks in held_out
         ]
         return float(sum(s[step].accuracy.mean() for s in scores) / len(scores))
@@ -296,9 +341,11 @@ def describe(config: TrainConfig, learner: Learner, meta_learner: MetaLearner) -
 
 def _same_settings(run: RunDirectory, config: TrainConfig) -> None:
     before = run.read_config().get("training", {})
-    free = {"run", "threads", "device", "download"}
+    free = {"run", "threads", "device", "download", "on_nonfinite", "devices", "nodes"}
     now = dataclasses.asdict(config)
-    changed = sorted(name for name in now if name not in free and before.get(name) != now[name])
+    # a run of an earlier version did not name the settings that have come since: they stood at their defaults
+    before = {**{f.name: f.default for f in dataclasses.fields(config)}, **before}
+    changed = sorted(name for name in now if name not in free and before[name] != now[name])
     if changed:
         name = changed[0]
         raise RunError(

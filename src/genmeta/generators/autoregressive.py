@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmeta.core.randomness import normal
+from genmeta.core.randomness import normal, uniform
 from genmeta.generators.base import Gradient
 from genmeta.generators.standardised import FittedGenerator
 
@@ -96,8 +96,8 @@ class AutoregressiveGenerator(FittedGenerator):
 
     def _draw_chunk(self, mixture: list[Tensor], rng: torch.Generator) -> Tensor:
         log_weights, means, log_stds = mixture
-        uniform = torch.rand(log_weights.shape, generator=rng).clamp(1e-6, 1 - 1e-6).to(log_weights)
-        gumbel = -torch.log(-torch.log(uniform))
+        even = uniform(log_weights.shape, rng).clamp(1e-6, 1 - 1e-6).to(log_weights)
+        gumbel = -torch.log(-torch.log(even))
         noise = normal(means.shape, means, rng)
         if self.training:
             choice = torch.softmax((log_weights + gumbel) / RELAXATION, -1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genmeta.core import batching
-from genmeta.core.randomness import normal, seeded
+from genmeta.core.randomness import forked, normal
 from genmeta.core.spec import ParamSpec
 from genmeta.core.types import ROWS, Context, Latent, Start, Weights
 from genmeta.generators.base import StartWriter
@@ -48,7 +48,7 @@ class GaussianStart(StartWriter):
 
     def forward(self, start: Start, context: Context | None, rng: torch.Generator) -> Start:
         samples = start.samples
-        seed = int(torch.randint(0, 2**62, (), generator=rng))
+        fork = forked(rng)
         codes: Weights = {}
         for name, log_sigma in zip(self.names, self.log_sigmas, strict=True):
             mean = start.weights[name][::samples]  # the base is the same for every draw of a task
@@ -56,7 +56,7 @@ class GaussianStart(StartWriter):
             codes[LOG_SIGMA + name] = log_sigma.expand_as(mean)
 
         def decode(at: Weights, step: int) -> Weights:
-            noise = seeded(seed, step)
+            noise = fork(step)
             weights = {}
             for name in self.names:
                 mean, log_sigma = (batching.repeat(at[part + name], samples) for part in (MEAN, LOG_SIGMA))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genmeta.core.randomness import normal, seeded
+from genmeta.core.randomness import forked, normal
 from genmeta.core.types import ROWS, Context, Latent, Start, Weights
 from genmeta.generators.base import StartWriter
 from genmeta.generators.vae import gaussian_kl
@@ -56,15 +56,15 @@ class LatentRows(StartWriter):
         if context is None or context.classes is None:
             raise TypeError("latent rows need the context of a labelled support set")
         mean, log_std = context.classes.chunk(2, -1)
-        seed = int(torch.randint(0, 2**62, (), generator=rng))
+        fork = forked(rng)
         z, base, training = mean, start.weights[ROWS], self.training
         if training:
-            z = mean + log_std.exp() * normal(mean.shape, mean, seeded(seed, "code"))
+            z = mean + log_std.exp() * normal(mean.shape, mean, fork("code"))
 
         def decode(at: Weights, step: int) -> Weights:
             row, log_sigma = self.decoder(at[CODE]).chunk(2, -1)
             if training:
-                noise = normal(row.shape, row, seeded(seed, step))
+                noise = normal(row.shape, row, fork(step))
                 row = row + (self.log_sigma + log_sigma).exp() * noise
             return {ROWS: base + self.log_scale.exp() * row}
 

@@ -95,7 +95,7 @@ class WeightBank:
         learner: whose features the rows are for.
         sources: the training tasks; groups take turns among them.
         config: settings.
-        directory: where to keep it.
+        directory: where to keep it; ``None`` for nowhere.
     """
 
     def __init__(
@@ -103,18 +103,18 @@ class WeightBank:
         learner: Learner,
         sources: tuple[TaskDistribution, ...],
         config: BankConfig,
-        directory: Path,
+        directory: Path | None,
         vision: VisualTask | None = None,
     ) -> None:
-        path = directory / FILE
         vision = vision or Classification()
         key = _key(learner, sources, config)
-        stored = _read(path, key)
+        stored = None if directory is None else _read(directory / FILE, key)
         self.built = stored is None
         if stored is None:
             with torch.no_grad():
                 self.penalty, self.groups = _build(learner, sources, config, vision)
-            _write(path, key, self.penalty, self.groups)
+            if directory is not None:
+                _write(directory / FILE, key, self.penalty, self.groups)
         else:
             self.penalty, self.groups = stored
 

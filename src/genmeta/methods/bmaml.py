@@ -78,7 +78,7 @@ class Chaser(Objective):
 
     def losses(self, meta_learner: MetaLearner, task: Task, rng: torch.Generator) -> Iterator[Loss]:
         for chunk in meta_learner.chunks(task):
-            start = meta_learner.start(chunk.support, chunk.ways, rng)
+            start = meta_learner.start(chunk.support, chunk.ways, chunk.noise(rng))
             both = chunk.support.joined(chunk.query)
             chaser = _adapt(meta_learner, start, chunk.support, meta_learner.inner_steps, differentiable=True)
             cut = start._replace(weights={name: value.detach() for name, value in chaser.items()})

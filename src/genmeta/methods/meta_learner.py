@@ -334,7 +334,7 @@ class MetaLearner(nn.Module):
         adapted = self.adapt(
             task.support,
             task.ways,
-            rng,
+            task.noise(rng),
             steps=steps,
             at=at,
             samples=samples,

@@ -43,12 +43,13 @@ class Setting:
     Attributes:
         sources: the training tasks, one distribution per data set.
         seed: of the run.
-        directory: the run directory, for what an objective wants to keep between resumptions.
+        directory: the run directory, for what an objective wants to keep between resumptions; ``None`` where another
+            process of the run keeps it.
     """
 
     sources: tuple[TaskDistribution, ...]
     seed: int
-    directory: Path
+    directory: Path | None
 
     @property
     def n_classes(self) -> int:
@@ -127,7 +128,7 @@ class Displacement(Objective):
     def losses(self, meta_learner: MetaLearner, task: Task, rng: torch.Generator) -> Iterator[Loss]:
         for chunk in meta_learner.chunks(task):
             chunk = chunk._replace(support=chunk.support.joined(chunk.query))
-            start = meta_learner.start(chunk.support, chunk.ways, rng)
+            start = meta_learner.start(chunk.support, chunk.ways, chunk.noise(rng))
 
             def loss(weights: dict[str, Tensor], examples: Examples = chunk.support) -> Tensor:
                 features, _ = meta_learner.learner.features(examples.images, weights)

@@ -1,0 +1,165 @@
+"""Several processes that share the tasks of a step end where one process ends; one that dies is missed at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from genmeta.core.settings import TrainConfig
+from genmeta.engine import train
+from genmeta.engine.checkpoint import load_state
+
+Config = Callable[..., TrainConfig]
+HERE = Path(__file__).parent
+
+
+def forked(jobs: list[dict[str, Any]], directory: Path) -> tuple[list[list[int]], str]:
+    """Exit codes of the processes of each job, and what they wrote on stderr."""
+    (directory / "jobs.json").write_text(json.dumps(jobs))
+    command = [sys.executable, str(HERE / "zygote.py"), str(directory / "jobs.json")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout), ran.stderr
+
+
+def metrics(run: str) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_and_four_processes_end_where_one_does(config: Config, tmp_path: Path) -> None:
+    # hypernet draws nothing at random; a neural process and an adversarial bank with a critic do
+    runs = {
+        (name, size): config(name, f"{name}{size}", tasks_per_batch=5, steps=4, **more)
+        for name, more in (("hypernet", {}), ("anpml", {}), ("maml-gan", {}))
+        for size in ((1, 2, 4) if name == "anpml" else (1, 2))
+    }
+    jobs = [{"config": dataclasses.asdict(settings), "size": size} for (_, size), settings in runs.items()]
+    codes, errors = forked(jobs, tmp_path)
+    assert all(code == 0 for job in codes for code in job), errors
+    for (name, size), settings in runs.items():
+        one = runs[name, 1]
+        first, other = (load_file(Path(run.run) / "model.safetensors") for run in (one, settings))
+        for tensor, value in first.items():
+            torch.testing.assert_close(other[tensor], value, rtol=2e-4, atol=2e-5, msg=f"{name} {size} {tensor}")
+        for alone, shared in zip(metrics(one.run), metrics(settings.run), strict=True):
+            assert shared == pytest.approx({**alone, "seconds": shared["seconds"]}, rel=1e-3, abs=1e-4)
+
+
+def test_a_process_that_dies_ends_the_run_and_it_resumes(config: Config, tmp_path: Path) -> None:
+    """Through the command, which starts its second process itself."""
+    settings = config("protonet", "shared", steps=400, tasks_per_batch=4, validate_every=400)
+    command = [sys.executable, "-m", "genmeta", "train", "protonet", "--data", settings.data, "--run", settings.run]
+    flags = {"ways": 3, "queries": 2, "steps": 400, "tasks-per-batch": 4, "width": 16, "validate-every": 400}
+    flags |= {"validate-tasks": 4, "device": "cpu", "devices": 2}
+    for name, value in flags.items():
+        command += [f"--{name}", str(value)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        child = wait_for_child(process.pid)
+        state = Path(settings.run) / "last.ckpt"
+        deadline = time.monotonic() + 200
+        while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(child, signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 2, errors
+    assert "error: " in errors
+    assert "run the same command with --resume" in errors
+    assert "Traceback" not in errors
+    begun = load_state(state)["step"]
+    assert begun < 400
+    done = train(dataclasses.replace(settings, steps=400, options={}), resume=True, progress=False)
+    assert done.config["result"]["steps"] == 400
+
+
+def wait_for_child(parent: int) -> int:
+    """The first process that ``parent`` starts."""
+    place, deadline = Path(f"/proc/{parent}/task/{parent}/children"), time.monotonic() + 200
+    while time.monotonic() < deadline:
+        for child in place.read_text().split():
+            if "genmeta" in Path(f"/proc/{child}/cmdline").read_text():
+                return int(child)
+        time.sleep(0.05)
+    raise AssertionError("no second process was started")
+
+
+def test_shares_of_tasks_differ_by_one_at_most() -> None:
+    for size in (1, 2, 3, 4):
+        cuts = [Workers(rank, size).share(10) for rank in range(size)]
+        assert [cut[0] for cut in cuts] == [0, *(cut[1] for cut in cuts[:-1])]
+        assert cuts[-1][1] == 10
+        assert {stop - start for start, stop in cuts} <= {10 // size, 10 // size + 1}
+
+
+def test_alone_nothing_is_sent_and_nothing_changes() -> None:
+    alone, p = Workers(), torch.nn.Parameter(torch.ones(2))
+    p.grad = torch.full((2,), 3.0)
+    assert alone.add([p], 0.5, [1.0, 2.0]) == [1.0, 2.0]
+    assert p.grad.tolist() == [3.0, 3.0]
+    assert (alone.gather("a"), alone.told("b"), alone.leads) == (["a"], "b", True)
+
+
+def test_threads_are_shared_among_the_processes_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    place = find_place(4, 1)
+    assert [threads_each(0, place), threads_each(3, place), threads_each(0, find_place(1, 1))] == [2, 3, 0]
+
+
+def test_the_place_among_processes_that_others_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = {"TORCHELASTIC_RUN_ID": "x", "RANK": 5, "LOCAL_RANK": 1, "WORLD_SIZE": 8, "LOCAL_WORLD_SIZE": 4}
+    for name, value in started.items():
+        monkeypatch.setenv(name, str(value))
+    place = find_place(0, 1)
+    assert (place.rank, place.local_rank, place.devices, place.nodes, place.size) == (5, 1, 4, 2, 8)
+    assert place.outside
+    assert not place.leads
+    with pytest.raises(UsageError, match="torchrun started 8 processes, 4 on this machine, but --devices 2 --nodes 1"):
+        find_place(2, 1)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    for name, value in {"SLURM_JOB_NAME": "run", "SLURM_NTASKS": 8, "SLURM_PROCID": 6, "SLURM_LOCALID": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    place = find_place(4, 2)
+    assert (place.rank, place.local_rank, place.size, place.outside) == (6, 2, 8, True)
+    with pytest.raises(UsageError, match="Slurm started 8 tasks, but --devices 4 --nodes 1 asks for 4"):
+        find_place(4, 1)
+
+
+def test_several_machines_need_to_know_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UsageError, match="--nodes 2 needs to know the first machine: set MASTER_ADDR"):
+        join(find_place(1, 2), "cpu")
+
+
+def test_too_few_tasks_to_share(config: Config) -> None:
+    with pytest.raises(UsageError, match=r"tasks_per_batch=2 cannot be shared by 3 processes: .* Raise --tasks-per"):
+        config(devices=3)
+    with pytest.raises(UsageError, match="devices must be 0 or more and nodes 1 or more, got -1 and 1"):
+        config(devices=-1)
+
+
+def test_a_lost_process_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **more: object) -> None:
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr(torch.distributed, "broadcast_object_list", broken)
+    with pytest.raises(RunError) as caught:
+        Workers(0, 2).meet()
+    assert str(caught.value) == (
+        "Process 0 of 2 lost another process of this run, which has died or cannot be reached any more (Connection "
+        "closed by peer). The last saved state is whole: run the same command with --resume, or let torchrun do it "
+        "with --max-restarts."
+    )
