@@ -137,7 +137,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path, value: float) ->
         with pytest.raises(RunError) as caught:
             loop(run, toy, [0.1, 0.2, 0.3], [])
         assert load_state(run.state_path)["step"] == 2
-    assert str(caught.value).startswith(f"The loss of step 3 is {value}. Lower --lr or the method's inner_lr;")
+    said = f"The loss of step 3 (between 0% and 100% of its tasks) is {value}. Lower --lr or the method's inner_lr,"
+    assert str(caught.value).startswith(said)
 
 
 def test_lines_past_the_saved_state_are_dropped(tmp_path: Path) -> None:

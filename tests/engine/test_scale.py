@@ -15,11 +15,15 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from toys import make_task
 
+from genmeta.core.errors import RunError, UsageError
+from genmeta.core.randomness import seeded
 from genmeta.core.settings import TrainConfig
-from genmeta.engine import train
+from genmeta.engine import load, train
 from genmeta.engine.checkpoint import load_state
+from genmeta.engine.processes import find_place, join, threads_each
+from genmeta.engine.workers import Workers
 
 Config = Callable[..., TrainConfig]
 HERE = Path(__file__).parent
@@ -50,9 +54,18 @@ def test_two_and_four_processes_end_where_one_does(config: Config, tmp_path: Pat
     assert all(code == 0 for job in codes for code in job), errors
     for (name, size), settings in runs.items():
         one = runs[name, 1]
-        first, other = (load_file(Path(run.run) / "model.safetensors") for run in (one, settings))
-        for tensor, value in first.items():
-            torch.testing.assert_close(other[tensor], value, rtol=2e-4, atol=2e-5, msg=f"{name} {size} {tensor}")
+        first, other = (load(run.run).meta_learner for run in (one, settings))
+        near = [
+            torch.isclose(value.double(), other.state_dict()[tensor].double(), rtol=1e-3, atol=1e-5).double().mean()
+            for tensor, value in first.state_dict().items()
+        ]
+        # a tensor without effect (what is added to all class rows alike) has a gradient of rounding errors, which Adam
+        # blows up to steps of full size
+        assert torch.stack(near).mean() > 0.9, f"{name} {size}"
+        task = make_task(size=16).to(torch.float32)
+        with torch.no_grad():
+            answers = [it.answers(task, it.inner_steps, seeded(1))[0][it.inner_steps] for it in (first, other)]
+        torch.testing.assert_close(*answers, rtol=1e-3, atol=1e-3)
         for alone, shared in zip(metrics(one.run), metrics(settings.run), strict=True):
             assert shared == pytest.approx({**alone, "seconds": shared["seconds"]}, rel=1e-3, abs=1e-4)
 

@@ -17,6 +17,7 @@ from genmeta.core.types import ROWS, Task, concatenate
 from genmeta.engine.calibration import calibration_error, fit_temperature, scaled
 from genmeta.engine.map_evaluation import FEW_CLASSES, Tally
 from genmeta.engine.progress import ProgressBar
+from genmeta.engine.runtime import check_precision
 from genmeta.engine.workers import ALONE, Workers, in_turn
 from genmeta.methods import MetaLearner
 from genmeta.methods.diversity import centred, diversity
@@ -318,6 +319,7 @@ def _answer(
     title: str,
     workers: Workers = ALONE,
 ) -> dict[int, _Answers]:
+    check_precision(meta_learner)
     meta_learner.eval()
     device = meta_learner.scales.device
     parts: dict[int, list[_Answers]] = {step: [] for step in steps}

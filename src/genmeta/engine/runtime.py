@@ -8,6 +8,9 @@ import os
 import sys
 
 import torch
+from torch import nn
+
+from genmeta.core.errors import UsageError
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
@@ -31,6 +34,28 @@ def use_threads(threads: int) -> None:
     """Limits torch to ``threads`` CPU threads; 0 leaves its own choice."""
     if threads > 0:
         torch.set_num_threads(threads)
+
+
+def check_precision(module: nn.Module) -> None:
+    """Refuses mixed and half precision.
+
+    An inner loop adds many small steps to weights and, to second order, differentiates them again; in 16 bits the steps
+    are lost to rounding and the derivatives overflow, without a sign that anything went wrong.
+
+    Raises:
+        UsageError: autocast is on, or the weights are not float32 or float64.
+    """
+    if any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")):
+        raise UsageError(
+            "torch's automatic mixed precision is on, in which inner-loop steps are lost to rounding. Leave the "
+            "torch.autocast block; genmeta computes in the precision of its weights."
+        )
+    for parameter in module.parameters():
+        if parameter.dtype not in (torch.float32, torch.float64):
+            raise UsageError(
+                f"Weights of {parameter.dtype} cannot be used: inner-loop steps are lost to rounding in them. Expected "
+                "float32 or float64. Call .float() on it."
+            )
 
 
 def machine() -> dict[str, str | int]:

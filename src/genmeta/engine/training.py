@@ -29,7 +29,7 @@ from genmeta.engine.evaluation import evaluate
 from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
 from genmeta.engine.processes import find_place, join, leave, threads_each
 from genmeta.engine.run_directory import RunDirectory, git_commit
-from genmeta.engine.runtime import keep_freed_memory, use_threads
+from genmeta.engine.runtime import check_precision, keep_freed_memory, use_threads
 from genmeta.engine.task_sources import Data, make_tasks, open_data, validation_tasks
 from genmeta.engine.workers import ALONE, Workers
 from genmeta.learners import Learner, LearnerConfig, build_learner
@@ -79,6 +79,7 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
     meta_learner = build_method(
         method.name, learner, vision=vision, rng=seeded(config.seed, "method"), options=config.options
     )
+    check_precision(meta_learner)
     # before the run directory exists: settings that cannot work leave nothing behind
     sources = tuple(_tasks(d, config) for d in data) if method.objective is not None else ()
     with RunDirectory(config.run, resume=resume, leads=place.leads) as run:
