@@ -17,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check format bench
+.PHONY: help setup demo test test-slow check format bench
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ demo: $(READY)  ## train, adapt and report on built-in data; results go to demo/
 
 test: $(READY)  ## run the tests
 	$(PYTEST) $(ARGS)
+
+test-slow: $(READY)  ## run the tests that take minutes: fifty kills, elastic restart
+	$(PYTEST) -m slow $(ARGS)
 
 check: $(READY)  ## lint, formatting, types, import floors
 	$(BIN)/ruff check

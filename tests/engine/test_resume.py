@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from runs import check_same_runs
 
 from genmeta.core.errors import CheckpointError, RunError
 from genmeta.core.settings import TrainConfig
@@ -25,34 +22,6 @@ from genmeta.tasks import ClassificationTasks
 
 Config = Callable[..., TrainConfig]
 TRAINED = [method.name for method in list_methods() if method.objective is not None]
-
-
-def tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor and number of nested plain data, by its place."""
-    if isinstance(value, dict):
-        for key, below in value.items():
-            if key not in ("seconds", "cpu_seconds", "window"):
-                yield from tensors(below, f"{name}.{key}")
-    elif isinstance(value, (list, tuple)):
-        for i, below in enumerate(value):
-            yield from tensors(below, f"{name}.{i}")
-    elif isinstance(value, (Tensor, int, float)):
-        yield name, torch.as_tensor(value)
-
-
-def metrics(run: str) -> list[dict[str, float]]:
-    lines = (Path(run) / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
-
-
-def check_same_runs(first: str, second: str) -> None:
-    states = [dict(tensors(load_state(Path(run) / "last.ckpt"))) for run in (first, second)]
-    assert states[0].keys() == states[1].keys()
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), name
-    models = [load_file(Path(run) / "model.safetensors") for run in (first, second)]
-    assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())
-    assert metrics(first) == metrics(second)
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, how: Callable[[], None]) -> None:

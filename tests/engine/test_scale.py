@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from runs import forked
 from toys import make_task
 
 from genmeta.core.errors import RunError, UsageError
@@ -26,16 +26,6 @@ from genmeta.engine.processes import find_place, join, threads_each
 from genmeta.engine.workers import Workers
 
 Config = Callable[..., TrainConfig]
-HERE = Path(__file__).parent
-
-
-def forked(jobs: list[dict[str, Any]], directory: Path) -> tuple[list[list[int]], str]:
-    """Exit codes of the processes of each job, and what they wrote on stderr."""
-    (directory / "jobs.json").write_text(json.dumps(jobs))
-    command = [sys.executable, str(HERE / "zygote.py"), str(directory / "jobs.json")]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout), ran.stderr
 
 
 def metrics(run: str) -> list[dict[str, float]]:
@@ -50,8 +40,8 @@ def test_two_and_four_processes_end_where_one_does(config: Config, tmp_path: Pat
         for size in ((1, 2, 4) if name == "anpml" else (1, 2))
     }
     jobs = [{"config": dataclasses.asdict(settings), "size": size} for (_, size), settings in runs.items()]
-    codes, errors = forked(jobs, tmp_path)
-    assert all(code == 0 for job in codes for code in job), errors
+    ran, errors = forked(jobs, tmp_path)
+    assert all(code == 0 for job in ran for code in job["codes"]), errors
     for (name, size), settings in runs.items():
         one = runs[name, 1]
         first, other = (load(run.run).meta_learner for run in (one, settings))
@@ -99,11 +89,37 @@ def test_a_process_that_dies_ends_the_run_and_it_resumes(config: Config, tmp_pat
     assert done.config["result"]["steps"] == 400
 
 
+@pytest.mark.slow
+def test_torchrun_starts_a_run_again_when_a_process_dies(config: Config, tmp_path: Path) -> None:
+    settings = config("protonet", "elastic", steps=60, tasks_per_batch=4, validate_every=4)
+    straight = dataclasses.replace(settings, run=str(tmp_path / "straight"))
+    train(straight, progress=False)
+    launch = ["--standalone", "--nproc-per-node", "2", "--max-restarts", "3", "-m", "genmeta", "train", "protonet"]
+    flags = {"data": settings.data, "run": settings.run, "ways": 3, "queries": 2, "steps": 60, "tasks-per-batch": 4}
+    flags |= {"width": 16, "validate-every": 4, "validate-tasks": 4, "device": "cpu"}
+    command = [sys.executable, "-m", "torch.distributed.run", *launch]
+    command += [part for name, value in flags.items() for part in (f"--{name}", str(value))]
+    process = subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        child = wait_for_child(process.pid)
+        state = Path(settings.run) / "last.ckpt"
+        while not (state.exists() and load_state(state)["step"] >= 4) and process.poll() is None:
+            time.sleep(0.02)
+        os.kill(child, signal.SIGKILL)
+        _, errors = process.communicate(timeout=250)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert load(settings.run).config["result"]["steps"] == 60
+    for alone, shared in zip(metrics(straight.run), metrics(settings.run), strict=True):
+        assert shared == pytest.approx({**alone, "seconds": shared["seconds"]}, rel=1e-3, abs=1e-3)
+
+
 def wait_for_child(parent: int) -> int:
     """The first process that ``parent`` starts."""
     place, deadline = Path(f"/proc/{parent}/task/{parent}/children"), time.monotonic() + 200
     while time.monotonic() < deadline:
-        for child in place.read_text().split():
+        for child in reversed(place.read_text().split()):
             if "genmeta" in Path(f"/proc/{child}/cmdline").read_text():
                 return int(child)
         time.sleep(0.05)

@@ -52,6 +52,8 @@ class RunDirectory:
                 f"The run directory {str(self.path)!r} is in use by another process. "
                 "Wait for it, or choose another --run."
             ) from None
+        for left in self.path.glob(".*.part"):
+            left.unlink(missing_ok=True)  # begun by a process that was killed; we hold the lock, so nobody else's
         begun = (self.path / STATE).exists()
         if begun and not resume:
             self.close()
@@ -118,6 +120,7 @@ class RunDirectory:
                 self._board = SummaryWriter(str(self.path / "tensorboard"), purge_step=step)
             self._metrics.write(json.dumps({"step": step, **numbers}) + "\n")
             self._metrics.flush()
+            os.fsync(self._metrics.fileno())  # the state that is saved next must not know more than the log
         except OSError as error:
             raise explain_os_error(error, self.path / METRICS, "logging to") from error
         for name, value in numbers.items():
