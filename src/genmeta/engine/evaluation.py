@@ -208,6 +208,7 @@ def evaluate(
     steps = tuple(sorted(set(steps)))
     if n_tasks < 1 or not steps or steps[0] < 0:
         raise UsageError(f"Evaluation needs 1 or more tasks and steps of 0 or more, got {n_tasks} and {steps}.")
+    check_precision(meta_learner)
     samples = samples or meta_learner.samples
     seconds = _time(meta_learner, tasks, steps, seed, time_tasks, samples)
     if meta_learner.vision.reads == "map":
@@ -319,7 +320,6 @@ def _answer(
     title: str,
     workers: Workers = ALONE,
 ) -> dict[int, _Answers]:
-    check_precision(meta_learner)
     meta_learner.eval()
     device = meta_learner.scales.device
     parts: dict[int, list[_Answers]] = {step: [] for step in steps}
