@@ -56,7 +56,7 @@ export class Learning {
     $("learned").hidden = !this.adapted;
     $("learned").classList.toggle("stale", Boolean(stale));
     $("learned").replaceChildren(...(this.adapted ? this.result(this.adapted) : []));
-    this.classes.mark(this.adapted && !stale ? this.adapted.doubts : []);
+    this.classes.mark(this.adapted ? this.doubts(this.adapted) : []);
   }
 
   result(adapted) {
@@ -70,11 +70,15 @@ export class Learning {
     if (adapted.trace.length > 1) {
       parts.push(h("figure", {}, h("figcaption", {}, "Right on pictures left out, step by step"), plot(adapted.trace)));
     }
-    const doubts = adapted.stale ? [] : adapted.doubts.map((doubt) => ({ ...doubt, ...this.classes.find(doubt.image) })).filter((doubt) => doubt.image.thumbnail);
-    if (doubts.length) {
+    const doubts = this.doubts(adapted);
+    const pair = this.confused(adapted);
+    if (pair) {
+      parts.push(h("div", { class: "doubts" }, h("p", {}, h("span", {}, "It often mixes up ", h("b", {}, pair[0]), " and ", h("b", {}, pair[1]),
+        ". More pictures of both would help, or the other kind of pictures in step 1."))));
+    } else if (doubts.length) {
       parts.push(h("div", { class: "doubts" }, h("h3", {}, "Worth a second look"),
-        ...doubts.slice(0, 4).map((doubt) => h("p", {}, h("img", { src: doubt.image.thumbnail, alt: "" }),
-          h("span", {}, "Filed under ", h("b", {}, doubt.one.name), ", looks more like ", h("b", {}, doubt.looks_like), "."))),
+        ...doubts.slice(0, 4).map((doubt) => h("p", {}, h("img", { src: doubt.found.image.thumbnail, alt: "" }),
+          h("span", {}, "Filed under ", h("b", {}, doubt.found.one.name), ", looks more like ", h("b", {}, doubt.looks_like), "."))),
         doubts.length > 4 ? h("p", { class: "hint" }, `and ${doubts.length - 4} more, marked in step 1`) : null));
     }
     const use = `from genmeta.estimators import FewShotClassifier\nmodel = FewShotClassifier.load("model.safetensors")\nmodel.predict(["photo.jpg"])`;
@@ -83,6 +87,27 @@ export class Learning {
       h("span", { class: "hint" }, `Learned in ${adapted.seconds < 10 ? adapted.seconds.toFixed(1) : Math.round(adapted.seconds)} s. Your pictures are not in the file.`)));
     parts.push(h("details", { class: "use" }, h("summary", {}, "How to use it"), h("pre", {}, use)));
     return parts;
+  }
+
+  /** Pictures that look misfiled: few of them are; where many are guessed wrong, it is the guesses that are bad. */
+  doubts(adapted) {
+    const { estimate, doubts, stale } = adapted;
+    if (stale || !estimate || doubts.length > Math.max(2, estimate.of / 4)) return [];
+    return doubts.map((doubt) => ({ ...doubt, found: this.classes.find(doubt.image) })).filter((doubt) => doubt.found);
+  }
+
+  /** The two classes most often taken for each other, where many guesses are wrong. */
+  confused(adapted) {
+    if (adapted.stale || adapted.doubts.length === 0 || this.doubts(adapted).length) return null;
+    const counts = new Map();
+    for (const doubt of adapted.doubts) {
+      const found = this.classes.find(doubt.image);
+      if (!found) continue;
+      const pair = JSON.stringify([found.one.name, doubt.looks_like].sort());
+      counts.set(pair, (counts.get(pair) ?? 0) + 1);
+    }
+    const most = [...counts].sort((a, b) => b[1] - a[1])[0];
+    return most ? JSON.parse(most[0]) : null;
   }
 
   async adapt() {
