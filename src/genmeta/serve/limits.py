@@ -30,7 +30,7 @@ class Limits:
     side: int = 256
     classes: int = 100
     images: int = 100
-    sessions: int = 200
+    sessions: int = 100
     memory_mb: float = 1000.0
     idle_minutes: float = 15.0
     waiting: int = 100
