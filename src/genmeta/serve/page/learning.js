@@ -74,7 +74,7 @@ export class Learning {
     const pair = this.confused(adapted);
     if (pair) {
       parts.push(h("div", { class: "doubts" }, h("p", {}, h("span", {}, "It often mixes up ", h("b", {}, pair[0]), " and ", h("b", {}, pair[1]),
-        ". More pictures of both would help, or the other kind of pictures in step 1."))));
+        $("kinds").hidden ? ". More pictures of both would help." : ". More pictures of both would help, or the other kind of pictures in step 1."))));
     } else if (doubts.length) {
       parts.push(h("div", { class: "doubts" }, h("h3", {}, "Worth a second look"),
         ...doubts.slice(0, 4).map((doubt) => h("p", {}, h("img", { src: doubt.found.image.thumbnail, alt: "" }),
