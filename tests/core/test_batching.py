@@ -110,6 +110,45 @@ def test_support_batch_norm(n_tasks: int, per_task: bool) -> None:
 
 
 @pytest.mark.parametrize("n_tasks", [1, 3])
+@pytest.mark.parametrize("per_task", [False, True])
+def test_modulate(n_tasks: int, per_task: bool) -> None:
+    lead = [n_tasks] if per_task else []
+
+    def plain(images: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        each = [
+            images[t] * task_of(scale, t, 1)[:, None, None] + task_of(shift, t, 1)[:, None, None]
+            for t in range(n_tasks)
+        ]
+        return F.relu(torch.cat(each))
+
+    inputs = [normals(n_tasks, 2, 4, 3, 2), normals(*lead, 4, seed=1), normals(*lead, 4, seed=2)]
+    after = batching.After(slope=0.0)
+    check_equal(lambda x, a, b: batching.modulate(flat(x), a, b, n_tasks, after), plain, inputs)
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("weight_per_task", [False, True])
+@pytest.mark.parametrize("bias_per_task", [False, True])
+def test_same_conv2d(weight_per_task: bool, bias_per_task: bool, stride: int, depthwise: bool) -> None:
+    images = normals(2, 2, 4, 6, 5)
+    weight = normals(*([2] if weight_per_task else []), 4, 1 if depthwise else 4, 3, 3)
+    bias = normals(*([2] if bias_per_task else []), 4)
+
+    def plain(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        # at stride 2 an even side gets its one pixel of padding at the end, an odd one a pixel on either side
+        padded = F.pad(images, (1, 1, 1 if stride == 1 else 0, 1))
+        groups = 4 if depthwise else 1
+        each = [
+            F.conv2d(padded[t], task_of(weight, t, 4), task_of(bias, t, 1), stride=stride, groups=groups)
+            for t in range(2)
+        ]
+        return torch.cat(each)
+
+    check_equal(lambda x, w, b: batching.same_conv2d(flat(x), w, b, 2, stride), plain, [images, weight, bias])
+
+
+@pytest.mark.parametrize("n_tasks", [1, 3])
 @pytest.mark.parametrize("weight_per_task", [False, True])
 @pytest.mark.parametrize("bias_per_task", [False, True])
 def test_linear(n_tasks: int, weight_per_task: bool, bias_per_task: bool) -> None:
@@ -158,6 +197,22 @@ def test_class_means() -> None:
         return torch.stack([torch.stack([mean(t, k) for k in range(3)]) for t in range(2)])
 
     check_equal(lambda values: batching.class_means(values, membership), plain, [normals(2, 4, 5)])
+
+
+def test_means_over_samples_and_over_what_is_present() -> None:
+    def plain(outputs: Tensor) -> Tensor:
+        pairs = [torch.stack([torch.softmax(o, -1) for o in outputs[2 * t : 2 * t + 2]]).mean(0) for t in range(2)]
+        return torch.stack(pairs).log()
+
+    check_equal(lambda outputs: batching.mean_probabilities(outputs, 2), plain, [normals(4, 3, 5)])
+    outputs = normals(2, 3, 5)
+    assert batching.mean_probabilities(outputs, 2) is outputs
+    present = torch.tensor([[1.0, 0, 1], [0, 0, 0]], dtype=torch.float64)[..., None]
+    check_equal(
+        lambda values: batching.mean_of_present(values, present),
+        lambda values: torch.stack([(values[0, 0] + values[0, 2]) / 2, values[1, 0] * 0]),
+        [normals(2, 3, 4)],
+    )
 
 
 def test_repeat_puts_the_samples_of_a_task_in_a_row() -> None:

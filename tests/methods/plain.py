@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genmeta.adapters import GradientAdapter, NoAdapter
-from genmeta.core import batching
 from genmeta.core.randomness import seeded
 from genmeta.core.types import ROWS, Context, Task, Tokens, Weights
 from genmeta.generators import GuidedGenerator
@@ -35,7 +34,7 @@ class TwoBlocks(Learner):
         self.feature_size = 8
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
-        x = run.norm("first_norm", run.conv("first", batching.flat(images)))
+        x = run.norm("first_norm", run.conv("first", run.flat(images)))
         x = run.norm("second_norm", run.conv("second", F.max_pool2d(F.relu(x), 2), stride=2))
         return F.relu(x).mean((2, 3)).unflatten(0, (images.shape[0], -1))
 

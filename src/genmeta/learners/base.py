@@ -15,7 +15,7 @@ from genmeta.core import batching
 from genmeta.core.errors import UsageError, unknown
 
 #: Normalisation statistics of a support pass: norm name -> (mean ``[T C]``, variance ``[T C]``).
-Statistics = dict[str, tuple[Tensor, Tensor]]
+Statistics = dict[str, batching.Moments]
 
 #: What ``--generate`` may name: class rows only; also the norms' scales and shifts; or every tensor of the learner.
 SPACES = ("rows", "film", "all")
@@ -76,12 +76,18 @@ class Norm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels))
 
     def forward(
-        self, images: Tensor, scale: Tensor, shift: Tensor, n_tasks: int, statistics: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        self,
+        images: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        n_tasks: int,
+        statistics: batching.Moments | None,
+        after: batching.After = batching.NOTHING,
+    ) -> tuple[Tensor, batching.Moments | None]:
         """Normalises ``[T*N C H W]``; see :mod:`genmeta.core.batching` for the shapes of ``scale`` and ``shift``."""
         if self.kind == "group":
-            return batching.group_norm(images, self.groups, scale, shift, n_tasks), None
-        return batching.support_batch_norm(images, statistics, scale, shift, n_tasks)
+            return batching.group_norm(images, self.groups, scale, shift, n_tasks, after), None
+        return batching.support_batch_norm(images, statistics, scale, shift, n_tasks, after)
 
 
 class ScaleShift(Norm):
@@ -95,32 +101,55 @@ class ScaleShift(Norm):
         self.scale, self.shift = nn.Parameter(scale), nn.Parameter(shift)
 
     def forward(
-        self, images: Tensor, scale: Tensor, shift: Tensor, n_tasks: int, statistics: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        self,
+        images: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        n_tasks: int,
+        statistics: batching.Moments | None,
+        after: batching.After = batching.NOTHING,
+    ) -> tuple[Tensor, batching.Moments | None]:
         """Scales and shifts ``[T*N C H W]``, channel by channel."""
-        return batching.modulate(images, scale, shift, n_tasks), None
+        return batching.modulate(images, scale, shift, n_tasks, after), None
 
 
 class Pass:
     """One forward pass: looks weights up, written ones before the learner's own, and keeps the norms' statistics."""
 
-    def __init__(self, learner: Learner, weights: Mapping[str, Tensor], n_tasks: int, given: Statistics | None) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        weights: Mapping[str, Tensor],
+        n_tasks: int,
+        given: Statistics | None,
+        patches: batching.Patches | None = None,
+    ) -> None:
         self._own, self._written = learner.own_weights(), weights
         self._norms = dict(learner.named_modules())
         self.n_tasks, self.given, self.taken = n_tasks, given, Statistics()
+        self._patches = patches
+        self._input: Tensor | None = None
 
     def __getitem__(self, name: str) -> Tensor:
         return self._written[name] if name in self._written else self._own[name]
 
+    def flat(self, images: Tensor) -> Tensor:
+        """The learner's input laid flat, ``[T N C H W] -> [T*N C H W]``; its patches are cut out once and kept."""
+        self._input = batching.flat(images)
+        return self._input
+
     def conv(self, name: str, images: Tensor, stride: int = 1) -> Tensor:
         """The convolution called ``name``."""
-        return batching.conv2d(images, self[f"{name}.weight"], self.n_tasks, stride)
+        # patches of images that a gradient is wanted for belong to one graph
+        kept = self._patches if images is self._input and not images.requires_grad else None
+        return batching.conv2d(images, self[f"{name}.weight"], self.n_tasks, stride, kept)
 
-    def norm(self, name: str, images: Tensor) -> Tensor:
-        """The normalisation called ``name``."""
+    def norm(self, name: str, images: Tensor, *, pool: bool = False, slope: float = 1.0) -> Tensor:
+        """The normalisation called ``name``, then a 2×2 max-pool, then a leaky ReLU of a slope (0: ReLU, 1: none)."""
         layer = self._norms[name]
         given = self.given.get(name) if self.given else None
-        out, taken = layer(images, self[f"{name}.scale"], self[f"{name}.shift"], self.n_tasks, given)
+        after = batching.After(pool, slope)
+        out, taken = layer(images, self[f"{name}.scale"], self[f"{name}.shift"], self.n_tasks, given, after)
         if taken is not None:
             self.taken[name] = taken
         return out
@@ -178,6 +207,7 @@ class Learner(nn.Module, ABC):
         images: Float[Tensor, "T N C H W"],
         weights: Mapping[str, Tensor] | None = None,
         statistics: Statistics | None = None,
+        patches: batching.Patches | None = None,
     ) -> tuple[Float[Tensor, "T N *hw D"], Statistics]:
         """Features of the images of a batch of tasks, each centred and of length 1.
 
@@ -185,6 +215,7 @@ class Learner(nn.Module, ABC):
             images: ``[T N C H W]``.
             weights: written tensors, name -> ``[T *shape]``; names that are absent take the learner's own tensor.
             statistics: of a support pass, for query images; ``None`` for support images. Empty with group norm.
+            patches: what earlier passes over the same images have kept for the first convolution, to be added to.
 
         Returns:
             ``[T N D]`` (of a map ``[T N h w D]`` and the extra channels) and the normalisation statistics of this pass.
@@ -193,7 +224,7 @@ class Learner(nn.Module, ABC):
             UsageError: the images are not what the learner was built for.
         """
         self.check(images)
-        run = Pass(self, weights or {}, images.shape[0], statistics)
+        run = Pass(self, weights or {}, images.shape[0], statistics, patches)
         raw = self.forward_pass(images, run)
         if not self.config.extra:
             return batching.unit(raw), run.taken

@@ -8,10 +8,8 @@ ReLU after the last block.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmeta.core import batching
 from genmeta.learners.base import Conv, Learner, LearnerConfig, Norm, Pass
 
 BLOCKS = 4
@@ -31,11 +29,11 @@ class Conv4(Learner):
         self.feature_size = width * max(config.size // 2**BLOCKS, 1) ** 2
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
-        x = batching.flat(images)
+        x = run.flat(images)
         for i in range(BLOCKS):
-            x = run.norm(f"blocks.{i}.norm", run.conv(f"blocks.{i}.conv", x))
-            # an image of 8 to 15 pixels has nothing left to pool in the last blocks
-            x = F.max_pool2d(x, 2) if min(x.shape[-2:]) > 1 else x
-            # features of either sign: positive ones all point the same way, which gradient steps on rows suffer from
-            x = F.relu(x) if i < BLOCKS - 1 else x
+            x = run.conv(f"blocks.{i}.conv", x)
+            # an image of 8 to 15 pixels has nothing left to pool in the last blocks; and features of either sign:
+            # positive ones all point the same way, which gradient steps on rows suffer from
+            pool, slope = min(x.shape[-2:]) > 1, 0.0 if i < BLOCKS - 1 else 1.0
+            x = run.norm(f"blocks.{i}.norm", x, pool=pool, slope=slope)
         return x.flatten(1).unflatten(0, (images.shape[0], -1))

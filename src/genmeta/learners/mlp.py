@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmeta.core import batching
 from genmeta.learners.base import Conv, Learner, LearnerConfig, Norm, Pass
 
 LAYERS = 2
@@ -31,7 +29,7 @@ class MLP(Learner):
         self.feature_size = width
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
-        x = batching.flat(images.flatten(2)[..., None, None])
+        x = run.flat(images.flatten(2)[..., None, None])
         for i in range(LAYERS):
-            x = F.relu(run.norm(f"layers.{i}.norm", run.conv(f"layers.{i}.conv", x)))
+            x = run.norm(f"layers.{i}.norm", run.conv(f"layers.{i}.conv", x), slope=0.0)
         return x.flatten(1).unflatten(0, (images.shape[0], -1))

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmeta.core import batching
 from genmeta.learners.base import Conv, Learner, LearnerConfig, Norm, Pass
 
 
@@ -35,12 +34,11 @@ class ResNet12(Learner):
         self.feature_size = widths[-1]
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
-        x = batching.flat(images)
+        x = run.flat(images)
         for b in range(len(self.blocks)):
             at, shortcut = f"blocks.{b}", x
             for i in range(3):
-                x = run.norm(f"{at}.norm{i}", run.conv(f"{at}.conv{i}", x))
-                x = F.leaky_relu(x, 0.1) if i < 2 else x
+                x = run.norm(f"{at}.norm{i}", run.conv(f"{at}.conv{i}", x), slope=0.1 if i < 2 else 1.0)
             x = x + run.norm(f"{at}.shortcut_norm", run.conv(f"{at}.shortcut", shortcut))
             x = F.leaky_relu(x, 0.1)
             x = F.max_pool2d(x, 2) if min(x.shape[-2:]) > 1 else x

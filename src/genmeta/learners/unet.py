@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmeta.core import batching
 from genmeta.learners.base import Conv, Learner, LearnerConfig, Norm, Pass
 
 SCALES = 3
@@ -59,14 +58,14 @@ class UNet(Learner):
             nn.init.zeros_(self.extra.weight)  # further channels say nothing at first
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
-        x, scales = batching.flat(images), []
+        x, scales = run.flat(images), []
         for i in range(SCALES):
-            x = F.relu(run.norm(f"down.{i}.norm0", run.conv(f"down.{i}.conv0", x, stride=2)))
-            x = F.relu(run.norm(f"down.{i}.norm1", run.conv(f"down.{i}.conv1", x)))
+            x = run.norm(f"down.{i}.norm0", run.conv(f"down.{i}.conv0", x, stride=2), slope=0.0)
+            x = run.norm(f"down.{i}.norm1", run.conv(f"down.{i}.conv1", x), slope=0.0)
             scales.append(x)
         for i in reversed(range(SCALES - 1)):
             larger = F.interpolate(run.conv(f"up.{i}.lateral", x), scales[i].shape[-2:], mode="nearest")
-            x = F.relu(run.norm(f"up.{i}.norm", run.conv(f"up.{i}.conv", larger + scales[i])))
+            x = run.norm(f"up.{i}.norm", run.conv(f"up.{i}.conv", larger + scales[i]), slope=0.0)
         maps = [run.conv("head", x)]
         if self.config.extra:
             maps.append(run.conv("extra", x))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genmeta.core.batching import Patches
 from genmeta.core.types import Start, Tokens, Weights
 from genmeta.learners import Learner, Statistics
 
@@ -44,11 +45,13 @@ class Adapted(NamedTuple):
 class FeatureMemory:
     """Features of one set of images, recomputed only when a shared tensor has changed since the last call.
 
-    Rows-only adaptation therefore embeds each image once, however many steps follow.
+    Rows-only adaptation therefore embeds each image once, however many steps follow; and where kernels move, the
+    patches of the first convolution are cut out once.
     """
 
     def __init__(self, learner: Learner, images: Tensor, names: tuple[str, ...]) -> None:
         self._learner, self._images, self._names = learner, images, names
+        self._patches: Patches = {}
         self._of: tuple[Tensor | None, ...] | None = None
         self._result: tuple[Tensor, Statistics] | None = None
 
@@ -60,6 +63,6 @@ class FeatureMemory:
         if not same or self._result is None:
             moving = any(tensor is not None and tensor.requires_grad for tensor in of)
             with torch.set_grad_enabled(torch.is_grad_enabled() and (graph or moving)):
-                self._result = self._learner.features(self._images, weights, statistics)
+                self._result = self._learner.features(self._images, weights, statistics, self._patches)
             self._of = of
         return self._result

@@ -1,0 +1,177 @@
+"""Norm, pooling and activation as one operation with exact first and second derivatives, on the compiled kernels.
+
+The formulas stand in ``kernels.cpp``. A third derivative is refused by autograd.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from genmeta.core.batching import native
+
+EPS = 1e-5
+
+
+class Cells(NamedTuple):
+    """How images fall into cells that share a mean and a variance, and what follows the normalisation.
+
+    Attributes:
+        span: images of a cell.
+        width: channels of a cell.
+        per_row: images that share a row of ``scale`` and ``shift``.
+        pool: 2×2 max-pool after the normalisation.
+        slope: of the leaky ReLU after that: 0 for ReLU, 1 for none.
+    """
+
+    span: int
+    width: int
+    per_row: int
+    pool: bool
+    slope: float
+
+
+def usable(images: Tensor) -> bool:
+    """Whether the kernels can take these images: real CPU numbers of a type they know, and no tracing or transform."""
+    plain = type(images) in (Tensor, torch.nn.Parameter) and images.device.type == "cpu"
+    if not plain or images.dtype not in (torch.float32, torch.float64) or images.numel() == 0:
+        return False
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+    return not traced and not torch._C._functorch.peek_interpreter_stack() and native.library() is not None
+
+
+def norm_pool(
+    images: Tensor, scale: Tensor, shift: Tensor, centre: Tensor | None, cells: Cells
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``act(pool(scale · (x − mean) / √(variance + ε) + shift))`` with each cell's own mean and variance.
+
+    Args:
+        images: ``[B C H W]``.
+        scale: ``[rows C]``.
+        shift: ``[rows C]``.
+        centre: ``[cells]``, a constant, for ``act(pool(scale · (x − centre) + shift))`` instead.
+        cells: how the images fall into cells.
+
+    Returns:
+        The result ``[B C H' W']``, and the mean and the variance of every cell, ``[blocks * groups]``.
+    """
+    # brought into the kernels' layout out here, where autograd sees it: what a Function saves must be its own inputs
+    images = images.contiguous(memory_format=torch.channels_last)
+    arguments = (images, scale.contiguous(), shift.contiguous(), centre, cells)
+    out: tuple[Tensor, Tensor, Tensor] = _NormPool.apply(*arguments)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _nhwc(images: Tensor) -> Tensor:
+    """The memory order that the kernels read, ``[B H W C]``; of channels-last images a view."""
+    return images.permute(0, 2, 3, 1).contiguous()
+
+
+def _like(tensor: Tensor) -> Tensor:
+    """Room for a result in the kernels' memory order, and ``[B C H W]`` to the outside."""
+    return torch.empty_like(_nhwc(tensor)).permute(0, 3, 1, 2)
+
+
+def _call(name: str, images: Tensor, cells: Cells, fixed: bool, *arguments: Tensor | None) -> None:
+    library = native.library()
+    if library is None:
+        raise TypeError("the kernels were there a moment ago")
+    batch, channels, height, width = images.shape
+    shape = native.Shape(
+        batch, height, width, channels, cells.span, cells.width, cells.per_row,
+        int(cells.pool), int(fixed), torch.get_num_threads(), cells.slope, EPS,
+    )  # fmt: skip
+    function = library[f"{name}_{'float' if images.dtype == torch.float32 else 'double'}"]
+    pointers = [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in (images, *arguments)]
+    function(ctypes.byref(shape), *pointers)
+
+
+def _double(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().double().contiguous()
+
+
+class _NormPool(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        centre: Tensor | None,
+        cells: Cells,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        batch, channels, height, width = images.shape
+        down = 2 if cells.pool else 1
+        out = images.new_empty(batch, height // down, width // down, channels)
+        where = torch.empty(out.shape, dtype=torch.uint8)
+        count = (batch // cells.span) * (channels // cells.width)
+        means, variances, rstd = (torch.ones(count, dtype=torch.float64) for _ in range(3))
+        if centre is not None:
+            means.copy_(centre.detach())
+        fixed = centre is not None
+        _call("forward", images, cells, fixed, scale, shift, means, rstd, variances, out, where)
+        ctx.set_materialize_grads(False)
+        ctx.cells, ctx.fixed = cells, fixed
+        ctx.save_for_backward(images, scale, means, rstd, where)
+        taken = means.to(images.dtype, copy=True), variances.to(images.dtype, copy=True)
+        if fixed:
+            ctx.mark_non_differentiable(*taken)
+        return (out.permute(0, 3, 1, 2), *taken)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, grad_mean: Tensor | None, grad_variance: Tensor | None) -> Any:
+        images, scale, means, rstd, where = ctx.saved_tensors
+        if grad is None:
+            grad = images.new_zeros(where.shape).permute(0, 3, 1, 2)
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        arguments = (images, scale, grad, grad_mean, grad_variance, means, rstd, where, ctx.cells, ctx.fixed)
+        return (*_NormPoolBackward.apply(*arguments), None, None)  # type: ignore[no-untyped-call]
+
+
+class _NormPoolBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        scale: Tensor,
+        grad: Tensor,
+        grad_mean: Tensor | None,
+        grad_variance: Tensor | None,
+        means: Tensor,
+        rstd: Tensor,
+        where: Tensor,
+        cells: Cells,
+        fixed: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        grad_images, grad_scale, grad_shift = _like(images), torch.empty_like(scale), torch.empty_like(scale)
+        more_mean, more_variance = _double(grad_mean), _double(grad_variance)
+        _call(
+            "backward", images, cells, fixed, scale, means, rstd, where, grad, more_mean, more_variance,
+            grad_images, grad_scale, grad_shift,
+        )  # fmt: skip
+        ctx.set_materialize_grads(False)
+        ctx.cells, ctx.fixed = cells, fixed
+        ctx.save_for_backward(images, scale, grad, more_variance, means, rstd, where)
+        return grad_images, grad_scale, grad_shift
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, h_images: Tensor | None, h_scale: Tensor | None, h_shift: Tensor | None) -> Any:
+        images, scale, grad, more_variance, means, rstd, where = ctx.saved_tensors
+        hx = torch.zeros_like(images) if h_images is None else h_images
+        hx = hx.contiguous(memory_format=torch.channels_last)
+        h_scale = torch.zeros_like(scale) if h_scale is None else h_scale.contiguous()
+        h_shift = torch.zeros_like(scale) if h_shift is None else h_shift.contiguous()
+        d_images, d_scale, d_grad = _like(images), torch.empty_like(scale), _like(grad)
+        d_mean, d_variance = torch.zeros_like(means), torch.zeros_like(means)
+        _call(
+            "backward_twice", images, ctx.cells, ctx.fixed, scale, means, rstd, where, grad, more_variance,
+            hx, h_scale, h_shift, d_images, d_scale, d_grad, d_mean, d_variance,
+        )  # fmt: skip
+        wanted = ctx.needs_input_grad[3:5]
+        statistics = (d.to(images) if w else None for d, w in zip((d_mean, d_variance), wanted, strict=True))
+        return d_images, d_scale, d_grad, *statistics, None, None, None, None, None
