@@ -176,6 +176,8 @@ def test_every_public_layer_has_a_law() -> None:
         "repeat",
         "mean_of_present",
         "mean_probabilities",
+        "modulate",
+        "same_conv2d",
     }
     functions = {name for name in batching.__all__ if callable(getattr(batching, name)) and name[0].islower()}
     assert functions == single | set(CASES)

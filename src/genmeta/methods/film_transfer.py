@@ -105,7 +105,7 @@ class FilmTransfer(MetaLearner):
     def support(self, examples: Examples, ways: int) -> Support:
         """Maps of the support images, in every view."""
         views = [self.learner.early_maps(view) for view in fixed_views(examples.images)]
-        return Support(views, examples.targets, ways, examples.images.dtype)
+        return Support(views, examples.labels, ways, examples.images.dtype)
 
     # -- start and steps --------------------------------------------------------------------------------------------
 
@@ -167,6 +167,7 @@ class FilmTransfer(MetaLearner):
         samples: int | None = None,
         differentiable: bool = False,
         evidence: Examples | None = None,
+        kept: Weights | None = None,
     ) -> Adapted:
         if samples not in (None, 0, 1):
             raise UsageError(f"film-transfer writes one start for a support set, got samples={samples}. Leave it out.")
