@@ -13,7 +13,7 @@ from genmeta.data.pixels import image_extensions
 from genmeta.data.sources import Source
 
 SPLITS = ("train", "val", "test")
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 class ClassFolders(NamedTuple):
@@ -44,7 +44,7 @@ def common_root(names: Sequence[str]) -> str:
     root: list[str] = []
     while any(len(part) > 2 for part in parts):
         first = parts[0][0]
-        if first in _SPLIT_FOLDERS or any(part[0] != first for part in parts):
+        if first in SPLIT_FOLDERS or any(part[0] != first for part in parts):
             break
         root.append(first)
         parts = [part[1:] for part in parts]
@@ -94,9 +94,9 @@ def split_of_folders(classes: Iterable[str]) -> dict[str, tuple[str, str]] | Non
     placed: dict[str, tuple[str, str]] = {}
     for name in classes:
         top, slash, rest = name.partition("/")
-        if not slash or top not in _SPLIT_FOLDERS:
+        if not slash or top not in SPLIT_FOLDERS:
             return None
-        placed[name] = (_SPLIT_FOLDERS[top], rest)
+        placed[name] = (SPLIT_FOLDERS[top], rest)
     return placed
 
 

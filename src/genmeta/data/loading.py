@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from genmeta.core.errors import DataError
 from genmeta.data.cache import Block, Stored, stored_images
-from genmeta.data.pixels import BadImageError, Pixels
+from genmeta.data.pixels import BadImageError
 from genmeta.data.progress import track
 from genmeta.data.registry import Request
 from genmeta.data.sources import Source
@@ -25,7 +25,24 @@ class Item(NamedTuple):
 Groups = Mapping[str, Sequence[Item]]
 
 
-def load_groups(request: Request, groups: Groups, pixels: Pixels, extra_skipped: Sequence[str] = ()) -> Stored:
+class Decoder(Protocol):
+    """How files become arrays of one shape; `Pixels` is one."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(H, W, C)``."""
+        ...
+
+    def identity(self) -> dict[str, object]:
+        """Everything the pixels depend on, for the key of the cache."""
+        ...
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """``[H W C]`` uint8; raises `BadImageError` with the reason."""
+        ...
+
+
+def load_groups(request: Request, groups: Groups, pixels: Decoder, extra_skipped: Sequence[str] = ()) -> Stored:
     """Decodes every file once, or takes the images from the cache.
 
     Args:
@@ -50,7 +67,7 @@ def load_groups(request: Request, groups: Groups, pixels: Pixels, extra_skipped:
     return Stored(stored.images, stored.offsets, stored.class_names, (*stored.skipped, *extra_skipped))
 
 
-def _blocks(request: Request, groups: Groups, pixels: Pixels) -> Iterator[Block]:
+def _blocks(request: Request, groups: Groups, pixels: Decoder) -> Iterator[Block]:
     total = sum(len(items) for items in groups.values())
 
     def decoded() -> Iterator[tuple[str, str, np.ndarray | BadImageError]]:

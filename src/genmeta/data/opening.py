@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from genmeta.core.errors import UsageError, unknown
-from genmeta.data import benchmarks, coco, digits, folder, glyphs, omniglot, scenes, voc
+from genmeta.data import benchmarks, coco, digits, folder, glyphs, masks, omniglot, scenes, voc
 from genmeta.data.classes import ImageClasses
 from genmeta.data.registry import DatasetInfo, settle
 from genmeta.data.scene_source import SceneSource
@@ -17,7 +17,7 @@ _ALL = (
 READERS = {reader.info.name: reader for reader in _ALL}
 
 
-_DENSE = (scenes.READER, coco.READER, voc.READER)
+_DENSE = (scenes.READER, masks.READER, coco.READER, voc.READER)
 SCENE_READERS = {reader.info.name: reader for reader in _DENSE}
 
 

@@ -7,6 +7,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,25 +71,7 @@ class Pixels:
 
     def decode_sized(self, data: bytes) -> tuple[np.ndarray, tuple[int, int]]:
         """As :meth:`decode`, with the ``(width, height)`` in pixels that the upright image has in the file."""
-        if not data:
-            raise BadImageError("the file is empty")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # remarks on metadata; the pixels are what is wanted
-                with Image.open(io.BytesIO(data), formats=_formats()) as image:
-                    width, height = image.size
-                    image.draft(None, (2 * self.size, 2 * self.size))  # a large JPEG is decoded at a smaller scale
-                    _refuse_bombs(image)
-                    image.load()
-                    if image.getexif().get(_ORIENTATION) in _TURNED:
-                        width, height = height, width
-                    return self.of(image), (width, height)
-        except Image.DecompressionBombError as error:
-            raise BadImageError(f"a decompression bomb: {error}") from error
-        except UnidentifiedImageError as error:
-            raise BadImageError("not an image that Pillow can read") from error
-        except _DAMAGE as error:
-            raise BadImageError(str(error) or type(error).__name__) from error
+        return decoded(data, self.size, self.of)
 
     def of(self, image: Image.Image) -> np.ndarray:
         """An image that Pillow holds, as ``[H W C]`` uint8."""
@@ -109,6 +92,40 @@ class Pixels:
             border = np.concatenate([array[0], array[-1], array[1:-1, 0], array[1:-1, -1]])
             invert = bool(np.median(border) > 127)
         return 255 - array if invert else array
+
+
+def decoded(
+    data: bytes, size: int, use: Callable[[Image.Image], np.ndarray]
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """What ``use`` makes of the image in a file, and the ``(width, height)`` that the upright image has there.
+
+    Args:
+        data: content of the file.
+        size: side of the result, for the scale at which a large JPEG is decoded.
+        use: image, perhaps not yet upright -> array.
+
+    Raises:
+        BadImageError: the bytes are not an image that can be read, or one of absurd size.
+    """
+    if not data:
+        raise BadImageError("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on metadata; the pixels are what is wanted
+            with Image.open(io.BytesIO(data), formats=_formats()) as image:
+                width, height = image.size
+                image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a smaller scale
+                _refuse_bombs(image)
+                image.load()
+                if image.getexif().get(_ORIENTATION) in _TURNED:
+                    width, height = height, width
+                return use(image), (width, height)
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f"a decompression bomb: {error}") from error
+    except UnidentifiedImageError as error:
+        raise BadImageError("not an image that Pillow can read") from error
+    except _DAMAGE as error:
+        raise BadImageError(str(error) or type(error).__name__) from error
 
 
 @functools.cache

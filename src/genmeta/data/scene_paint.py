@@ -10,8 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genmeta.data.scene_source import UNLABELLED
+
 #: Opacity from which a pixel belongs to an object.
 VISIBLE = 0.5
+#: Side of a patch of labels where only some pixels are labelled.
+PATCH = 4
 
 
 def textures(count: int, size: int, random: np.random.Generator) -> Tensor:
@@ -69,6 +73,14 @@ def place(cut_outs: Tensor, scale: Tensor, angle: Tensor, centre: Tensor, size: 
         cut_outs = F.avg_pool2d(cut_outs, shrink)
     grid = F.affine_grid(theta, [len(cut_outs), 1, size, size], align_corners=False)
     return F.grid_sample(cut_outs, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def scribble(masks: np.ndarray, fraction: float, random: np.random.Generator) -> None:
+    """Takes the labels of ``[T N H W]`` masks away in place, but for square patches that make up ``fraction``."""
+    height, width = masks.shape[2:]
+    cells = (-(-height // PATCH), -(-width // PATCH))
+    kept = random.random((*masks.shape[:2], *cells)) < fraction
+    masks[~kept.repeat(PATCH, 2).repeat(PATCH, 3)[:, :, :height, :width]] = UNLABELLED
 
 
 def boxes_of(instances: Tensor, count: int) -> np.ndarray:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from genmeta.core.errors import UsageError
 from genmeta.data import glyphs
+from genmeta.data.cut_outs import open_backgrounds, open_cut_outs
 from genmeta.data.registry import DatasetInfo, Request, SceneReader
 from genmeta.data.scene_objects import CutOuts
-from genmeta.data.scene_paint import VISIBLE, boxes_of, colours, place, textures
+from genmeta.data.scene_paint import VISIBLE, boxes_of, colours, place, scribble, textures
 from genmeta.data.scene_source import UNLABELLED, Scenes, SceneSource
 from genmeta.data.spec import DataSpec
 
@@ -35,6 +38,11 @@ class PaintedScenes(SceneSource):
 
     A support image has one object of every class of the task; a query image of each class with chance 0.7, and of at
     least one. Both have up to two objects of other classes of the split, which count as background.
+
+    Attributes:
+        objects: what is painted.
+        backgrounds: ``[N H W 3]`` uint8; ``None`` for painted textures.
+        labelled: fraction of the pixels of support masks that keep their label.
     """
 
     name: str
@@ -42,6 +50,8 @@ class PaintedScenes(SceneSource):
     objects: CutOuts
     backgrounds: np.ndarray | None
     fingerprint: str
+    labelled: float = 1.0
+    skipped: tuple[str, ...] = ()
     annotates: frozenset[str] = frozenset(("masks", "boxes"))
 
     @property
@@ -75,9 +85,12 @@ class PaintedScenes(SceneSource):
         boxes = boxes_of(owner, n_objects)[:, n_objects - ways :]
         labels = np.where(boxes[..., 2] > boxes[..., 0], np.arange(ways), UNLABELLED)
         shape = (n_tasks, per_task)
+        masks = masks.reshape(*shape, *masks.shape[1:])
+        if self.labelled < 1:
+            scribble(masks[:, :shots], self.labelled, random)
         return Scenes(
             images.reshape(*shape, *images.shape[1:]),
-            masks.reshape(*shape, *masks.shape[1:]),
+            masks,
             boxes.reshape(*shape, ways, 4),
             labels.reshape(*shape, ways).astype(np.int64),
         )
@@ -131,23 +144,53 @@ class PaintedScenes(SceneSource):
 
 INFO = DatasetInfo(
     name="scenes",
-    summary="Several glyphs of unseen scripts on textured backgrounds, with clutter; exact masks and boxes.",
-    how_to_get="Comes with matplotlib's fonts; nothing to download.",
-    path="none",
+    summary="Several glyphs of unseen scripts, or cut-out pictures, on backgrounds; exact masks and boxes.",
+    how_to_get="Glyphs come with matplotlib. PATH: class folders (or a zip of them) of pictures with transparency.",
+    path="optional",
     size=64,
     channels=3,
+    options={
+        "backgrounds": "folder or zip of photos to put objects on (default: painted textures)",
+        "class": "folder or file: what names the class of a picture of PATH (default folder)",
+        "val": "fraction of the classes of PATH for validation (default 0.15)",
+        "test": "fraction of the classes of PATH for testing (default 0.25)",
+        "seed": "of the random split of the classes of PATH (default 0)",
+        "scribbles": "fraction of the pixels of support masks that keep their label, in patches (default 1)",
+    },
 )
 
 
 def open_scenes(request: Request) -> PaintedScenes:
-    """Opens painted scenes."""
-    spec = DataSpec("glyphs")
-    drawn = glyphs.READER.open(Request(str(spec), spec, _CUT, 1, cache_dir=request.cache_dir))
-    objects = CutOuts(np.asarray(drawn.images), drawn.offsets, drawn.class_names, drawn.splits)
-    digest = hashlib.sha256(f"{request.size} {request.channels}".encode())
-    digest.update(np.ascontiguousarray(objects.offsets).tobytes() + objects.pixels[::64].tobytes())
-    shape = (request.channels, request.size, request.size)
-    return PaintedScenes(request.text, shape, objects, None, digest.hexdigest())
+    """Opens painted scenes.
+
+    Raises:
+        DataError: no pictures, or a bad one with ``on_bad_image="fail"``.
+        UsageError: an option that is out of range, or that needs a path.
+    """
+    skipped: tuple[str, ...] = ()
+    if request.path is None:
+        if given := [key for key in ("class", "val", "test", "seed") if key in request.spec.options]:
+            raise UsageError(f"Option {given[0]!r} in {request.text!r} is about pictures: write 'scenes:PATH?...'.")
+        spec = DataSpec("glyphs")
+        drawn = glyphs.READER.open(Request(str(spec), spec, _CUT, 1, cache_dir=request.cache_dir))
+        objects = CutOuts(np.asarray(drawn.images), drawn.offsets, drawn.class_names, drawn.splits)
+    else:
+        objects, skipped = open_cut_outs(request, request.path, _CUT)
+    backgrounds = None
+    if place := request.spec.options.get("backgrounds"):
+        backgrounds = open_backgrounds(request, Path(place).expanduser(), request.size)
+    digest = hashlib.sha256(f"{request.size} {request.channels} {request.spec.options}".encode())
+    for array in (objects.offsets, objects.pixels[::64], *([] if backgrounds is None else [backgrounds[::64]])):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return PaintedScenes(
+        name=request.text,
+        image_shape=(request.channels, request.size, request.size),
+        objects=objects,
+        backgrounds=backgrounds,
+        fingerprint=digest.hexdigest(),
+        labelled=request.fraction("scribbles", 1.0),
+        skipped=skipped,
+    )
 
 
 READER = SceneReader(INFO, open_scenes)
