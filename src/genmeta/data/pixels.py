@@ -94,9 +94,7 @@ class Pixels:
         return 255 - array if invert else array
 
 
-def decoded(
-    data: bytes, size: int, use: Callable[[Image.Image], np.ndarray]
-) -> tuple[np.ndarray, tuple[int, int]]:
+def decoded(data: bytes, size: int, use: Callable[[Image.Image], np.ndarray]) -> tuple[np.ndarray, tuple[int, int]]:
     """What ``use`` makes of the image in a file, and the ``(width, height)`` that the upright image has there.
 
     Args:
