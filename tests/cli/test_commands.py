@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from genmeta.cli.main import main
+from genmeta.methods import list_methods
 
 
 @pytest.fixture(scope="session")
@@ -234,3 +235,13 @@ def test_help_needs_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "compare" in done.stdout
+
+
+def test_the_matrix_of_methods_and_visual_tasks_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["list", "vision", "--json"])
+    rows = json.loads(capsys.readouterr().out)["vision"]
+    assert [row["method"] for row in rows] == [method.name for method in list_methods()]
+    assert all(row["classification"] for row in rows)
+    assert sum(row["segmentation"] for row in rows) > 15
+    main(["list", "vision"])
+    assert "segmentation" in capsys.readouterr().out

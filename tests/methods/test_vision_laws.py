@@ -32,8 +32,8 @@ from genmeta.vision import VISUAL_TASKS
 
 CLOSE = {"rtol": 1e-8, "atol": 1e-8}
 DENSE = [name for name in VISUAL_TASKS if VISUAL_TASKS[name].reads == "map"]
-cells = pytest.mark.parametrize("vision,name", [(v, n) for v in VISUAL_TASKS for n in METHODS])
-dense_cells = pytest.mark.parametrize("vision,name", [(v, n) for v in DENSE for n in METHODS])
+cells = pytest.mark.parametrize("vision,name", [(v, n) for v in VISUAL_TASKS for n in METHODS if METHODS[n].serves(v)])
+dense_cells = pytest.mark.parametrize("vision,name", [(v, n) for v in DENSE for n in METHODS if METHODS[n].serves(v)])
 
 #: visual task -> toy tasks in float64
 TASKS: dict[str, Callable[..., Task]] = {
@@ -180,3 +180,10 @@ def test_visual_tasks_say_what_they_are(name: str) -> None:
     assert tokens.membership is not None
     assert tokens.values.shape[:2] == tokens.membership.shape[:2] == tokens.present.shape[:2]
     assert tokens.membership.shape[-1] == task.ways
+
+
+def test_a_method_says_which_visual_tasks_it_is_for() -> None:
+    unet = build_learner(LearnerConfig("unet"), seeded(0))
+    message = r"film-transfer is for classification, not for segmentation\. Use one of: .*hypernet"
+    with pytest.raises(UsageError, match=message):
+        build_method("film-transfer", unet, vision=VISUAL_TASKS["segmentation"]())

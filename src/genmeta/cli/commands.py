@@ -222,7 +222,7 @@ class Export:
 class List:
     """List what there is."""
 
-    what: Annotated[Literal["methods", "datasets", "learners", "checkpoints"], conf.Positional] = "methods"
+    what: Annotated[Literal["methods", "vision", "datasets", "learners", "checkpoints"], conf.Positional] = "methods"
     json: bool = False
     """Print one JSON object on stdout."""
 

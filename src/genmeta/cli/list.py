@@ -13,14 +13,20 @@ from genmeta.cli.output import console, print_json
 from genmeta.data import available
 from genmeta.learners import LEARNERS
 from genmeta.methods import list_methods
+from genmeta.vision import VISUAL_TASKS
 from genmeta.zoo import list_checkpoints
 
 
 def run(command: List) -> None:
     """Prints the table asked for."""
-    rows = {"methods": _methods, "datasets": _datasets, "learners": _learners, "checkpoints": _checkpoints}[
-        command.what
-    ]()
+    tables = {
+        "methods": _methods,
+        "vision": _vision,
+        "datasets": _datasets,
+        "learners": _learners,
+        "checkpoints": _checkpoints,
+    }
+    rows = tables[command.what]()
     if command.json:
         print_json({"schema": "genmeta.list/1", command.what: rows})
         return
@@ -93,7 +99,17 @@ def _checkpoints() -> list[dict[str, Any]]:
     ]
 
 
+def _vision() -> list[dict[str, Any]]:
+    """A row for each method, a column for each visual task."""
+    return [
+        {"method": method.name, **{vision: method.serves(vision) for vision in VISUAL_TASKS}}
+        for method in list_methods()
+    ]
+
+
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "–"
     if isinstance(value, dict):
         return "  ".join(f"{name}={item}" for name, item in value.items())
     return str(value)

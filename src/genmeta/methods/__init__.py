@@ -102,9 +102,15 @@ def build_method(
         options: replaces the method's defaults, see ``genmeta list methods``.
 
     Raises:
-        UsageError: unknown method or option, or a learner that does not give what the visual task reads.
+        UsageError: unknown method or option, a method of another visual task, or a learner that does not give what the
+            visual task reads.
     """
     method, vision = METHODS[name], vision or Classification()
+    if not method.serves(vision.name):
+        able = [other.name for other in list_methods() if other.serves(vision.name)]
+        raise UsageError(
+            f"{name} is for {' and '.join(method.visions)}, not for {vision.name}. Use one of: {', '.join(able)}."
+        )
     fits(learner, vision)
     rng = rng or seeded(0, "method", name)
     with lent_to_torch(rng):

@@ -36,6 +36,7 @@ class Method:
         objective: what trains it, given the meta-learner, the options and the training's setting;
             ``None`` where nothing is trained.
         tune: settings to choose among on validation tasks after training, as options to replace.
+        visions: names of the visual tasks it is for; empty for all.
         file: where to read it.
     """
 
@@ -50,6 +51,11 @@ class Method:
     build: Callable[[Any, Learner, VisualTask, torch.Generator], MetaLearner]
     objective: Callable[[MetaLearner, Any, Setting], Objective] | None
     tune: tuple[Mapping[str, Any], ...] = ()
+    visions: tuple[str, ...] = ()
+
+    def serves(self, vision: str) -> bool:
+        """Whether it is for the visual task of that name."""
+        return not self.visions or vision in self.visions
 
     @property
     def option_names(self) -> tuple[str, ...]:

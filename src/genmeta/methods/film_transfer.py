@@ -169,6 +169,8 @@ class FilmTransfer(MetaLearner):
         evidence: Examples | None = None,
         kept: Weights | None = None,
     ) -> Adapted:
+        if kept is not None:
+            raise UsageError("film-transfer writes every tensor anew for a support set; it cannot keep earlier ones.")
         if samples not in (None, 0, 1):
             raise UsageError(f"film-transfer writes one start for a support set, got samples={samples}. Leave it out.")
         steps = self.inner_steps if steps is None else steps
@@ -208,8 +210,6 @@ def build(options: FilmTransferOptions, learner: Learner, vision: VisualTask, rn
     """Writes the scales and shifts of the late layers."""
     if options.learns not in LEARNS:
         raise unknown("part of the network to learn", options.learns, LEARNS)
-    if not isinstance(vision, Classification):
-        raise UsageError("film-transfer classifies images; other visual tasks need another method, such as cnaps.")
     late = set(learner.late_names())
     shared = tuple((name, shape) for name, shape in learner.written_shapes("film") if name in late)
     spec = ParamSpec(shared, 2 * learner.feature_size + 1)
@@ -239,5 +239,6 @@ METHODS.register("film-transfer")(
         options=FilmTransferOptions,
         build=build,
         objective=lambda meta_learner, options, setting: QueryLoss("both"),
+        visions=(Classification.name,),
     )
 )
