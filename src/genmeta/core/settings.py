@@ -11,6 +11,9 @@ from genmeta.core.errors import UsageError, unknown
 DEVICES = ("auto", "cpu", "cuda")
 NONFINITE = ("stop", "skip")
 
+#: How the tasks of a meta-training arrive.
+SCENARIOS = ("few-shot", "incremental", "domain")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -27,6 +30,10 @@ class TrainConfig:
         tasks_per_batch: tasks of a meta-step.
         vision: visual task: classification, segmentation, detection; see genmeta list vision.
         learner: name, see genmeta list learners; by default the visual task's own.
+        scenario: few-shot; incremental (the classes of a task arrive in sessions); domain (a task is a domain, shots
+            and queries are images of it, whatever their classes, and ways count for nothing).
+        hold_out: with the domain scenario, the domains that training never sees, separated by commas; NAME* stands
+            for all that begin with NAME.
         width: channels of the learner's first block; 0 for its default.
         norm: group, or batch with support statistics.
         size: image height and width; 0 for the data set's own.
@@ -61,6 +68,8 @@ class TrainConfig:
     tasks_per_batch: int = 16
     vision: str = "classification"
     learner: str = ""
+    scenario: str = "few-shot"
+    hold_out: str = ""
     width: int = 0
     norm: str = "group"
     size: int = 0
@@ -98,6 +107,8 @@ class TrainConfig:
                 f"tasks_per_batch={self.tasks_per_batch} cannot be shared by {self.devices * self.nodes} processes: "
                 "give each a task at least. Raise --tasks-per-batch or lower --devices."
             )
+        if self.scenario not in SCENARIOS:
+            raise unknown("scenario", self.scenario, SCENARIOS)
         if not self.lr > 0 or not self.clip > 0:
             raise UsageError(f"lr and clip must be above 0, got {self.lr} and {self.clip}.")
 

@@ -20,7 +20,7 @@ from genmeta.core.files import atomic_path
 from genmeta.core.randomness import seeded
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import MetaLearner, build_method
-from genmeta.vision import VISUAL_TASKS, Classification
+from genmeta.vision import Classification, visual_task
 
 SCHEMA = 1
 MODEL = "model.safetensors"
@@ -113,7 +113,7 @@ def build(header: Mapping[str, Any], path: str | Path) -> MetaLearner:
     """
     try:
         learner = build_learner(LearnerConfig(**header["learner"]), seeded(0))
-        vision = VISUAL_TASKS[header.get("vision", Classification.name)]()
+        vision = visual_task(header.get("vision", Classification.name))()
         return build_method(header["method"], learner, vision=vision, options=header["options"]).eval()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{str(path)!r} describes a model that cannot be built: {error}") from error

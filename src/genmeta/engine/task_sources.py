@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from genmeta.core.errors import UsageError
 from genmeta.data import ImageClasses, SceneSource, open_dataset, open_scenes
+from genmeta.data.domains import DomainImages, open_domains
 from genmeta.tasks import DENSE_TASKS, ClassificationTasks, Range, TaskDistribution
-from genmeta.vision import VISUAL_TASKS, Classification
+from genmeta.tasks.domains import DomainTasks
+from genmeta.vision import Classification, DomainClassification, visual_task
 
-#: What tasks are drawn from: images by class, or images of several objects.
-Data = ImageClasses | SceneSource
+#: What tasks are drawn from: images by class, images of several objects, images of several domains.
+Data = ImageClasses | SceneSource | DomainImages
 
 
 def open_data(
@@ -26,7 +28,9 @@ def open_data(
         UsageError: unknown visual task or data set, or data of another kind.
         DataError: the data are absent, damaged or not in the expected layout.
     """
-    _ = VISUAL_TASKS[vision]
+    _ = visual_task(vision)
+    if vision == DomainClassification.name:
+        return open_domains(spec, size=size, channels=channels, on_bad_image=on_bad_image)
     opened = open_dataset if vision == Classification.name else open_scenes
     return opened(spec, size=size, channels=channels, download=download, on_bad_image=on_bad_image)
 
@@ -42,6 +46,7 @@ def make_tasks(
     augment: str = "none",
     quarter_turns: bool = False,
     min_images: int = 0,
+    hold_out: str = "",
 ) -> TaskDistribution:
     """The tasks of a visual task on opened data.
 
@@ -49,6 +54,9 @@ def make_tasks(
         UsageError: an option that is out of range, or that the visual task has no use for.
         DataError: the split has too few classes or images.
     """
+    if isinstance(data, DomainImages):
+        count = Range.parse(shots, "shots").high
+        return DomainTasks(data, data.sources(hold_out), split, shots=count, queries=queries, augment=augment)
     if isinstance(data, SceneSource):
         for name, value in (("--augment", augment != "none"), ("--quarter-turns", quarter_turns)):
             if value:
@@ -66,8 +74,15 @@ def make_tasks(
     )
 
 
-def validation_tasks(data: Data, vision: str, ways: int, min_images: int) -> TaskDistribution | None:
-    """1-shot tasks of held-out classes, ``ways``-way or as many as there are; ``None`` without any."""
+def validation_tasks(
+    data: Data, vision: str, ways: int, min_images: int, *, shots: str | Range = "1", hold_out: str = ""
+) -> TaskDistribution | None:
+    """1-shot tasks of held-out classes, ``ways``-way or as many as there are; ``None`` without any.
+
+    Of domains: held-out images of the domains that are trained on, never of those that are held out.
+    """
+    if isinstance(data, DomainImages):
+        return make_tasks(data, vision, "val", ways=ways, shots=shots, queries=20, hold_out=hold_out)
     if isinstance(data, SceneSource):
         there = len(data.splits["val"])
         if there < 1 or data.fewest_images("val") < 4:

@@ -22,6 +22,7 @@ from genmeta.core.errors import DataWarning, RunError, UsageError
 from genmeta.core.randomness import TaskStreams, lent_to_torch, seeded
 from genmeta.core.settings import TrainConfig
 from genmeta.core.types import Task
+from genmeta.data.domains import DomainImages
 from genmeta.engine.averaging import WeightAverage
 from genmeta.engine.checkpoint import MODEL, Trained, learner_header, load, load_weights, save_model, save_state
 from genmeta.engine.diagnosis import describe_fault
@@ -33,10 +34,11 @@ from genmeta.engine.runtime import check_precision, keep_freed_memory, use_threa
 from genmeta.engine.task_sources import Data, make_tasks, open_data, validation_tasks
 from genmeta.engine.workers import ALONE, Workers
 from genmeta.learners import Learner, LearnerConfig, build_learner
-from genmeta.methods import METHODS, MetaLearner, Method, build_method, make_options
+from genmeta.methods import DOMAIN_METHODS, METHODS, MetaLearner, Method, build_method, find_method, make_options
 from genmeta.methods.objectives import Loss, Objective, Setting
+from genmeta.methods.sessions_loss import SessionsLoss
 from genmeta.tasks import Range, TaskDistribution
-from genmeta.vision import VISUAL_TASKS, Classification
+from genmeta.vision import Classification, DomainClassification, visual_task
 
 #: Validation episodes for each candidate setting of a method that is tuned.
 TUNING_TASKS = 20
@@ -71,11 +73,11 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
     use_threads(threads_each(config.threads, place))
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda needs a CUDA GPU that torch can use, and there is none. Use auto or cpu.")
-    method = METHODS[config.method]
+    config, data = _settled(config)
+    method = find_method(config.method)
     make_options(method, config.options)
-    data = open_mixed(config)
     learner = _learner(config, data)
-    vision = VISUAL_TASKS[config.vision]()
+    vision = visual_task(config.vision)()
     meta_learner = build_method(
         method.name, learner, vision=vision, rng=seeded(config.seed, "method"), options=config.options
     )
@@ -127,6 +129,8 @@ def _trainee(config: TrainConfig, method: Method, meta_learner: MetaLearner, set
         raise TypeError(f"{method.name} has nothing to train")
     with lent_to_torch(seeded(config.seed, "objective")):
         objective = method.objective(meta_learner, make_options(method, config.options), setting)
+        if config.scenario == "incremental":
+            objective = SessionsLoss()
     return _Trainee(meta_learner, objective)
 
 
@@ -193,6 +197,32 @@ def _loop(
     )
 
 
+def _settled(config: TrainConfig) -> tuple[TrainConfig, list[Data]]:
+    """The settings with what a scenario settles by itself, and the opened data.
+
+    Raises:
+        UsageError: a method or an option that belongs to another scenario.
+    """
+    of_domains = config.scenario == "domain"
+    registry = DOMAIN_METHODS if of_domains else METHODS
+    if config.method not in registry and config.method in (METHODS if of_domains else DOMAIN_METHODS):
+        raise UsageError(
+            f"{config.method!r} is no method of the {config.scenario} scenario, whose methods are "
+            f"{', '.join(registry.names())}."
+        )
+    if config.hold_out and not of_domains:
+        raise UsageError(f"--hold-out {config.hold_out} names domains: it goes with --scenario domain.")
+    if of_domains:
+        config = dataclasses.replace(config, vision=DomainClassification.name)
+    data = open_mixed(config)
+    if isinstance(data[0], DomainImages):
+        if len(data) > 1:
+            raise UsageError("The domain scenario takes one data set: its classes are the same in every domain.")
+        options = {**config.options, "classes": len(data[0].class_names)}
+        config = dataclasses.replace(config, options=options)
+    return config, data
+
+
 def open_mixed(config: TrainConfig) -> list[Data]:
     """Opens the data sets of a spec such as ``glyphs`` or ``omniglot+glyphs``, all with the first one's image shape."""
     opened: list[Data] = []
@@ -224,7 +254,7 @@ def warn_of_skipped(data: Data) -> None:
 
 def _learner(config: TrainConfig, data: list[Data]) -> Learner:
     channels, size, _ = data[0].image_shape
-    vision = VISUAL_TASKS[config.vision]
+    vision = visual_task(config.vision)
     name = config.learner or vision.learner
     settings = LearnerConfig(name, channels, size, config.width, config.norm, extra=vision.extra_channels)
     learner = build_learner(settings, seeded(config.seed, "learner"))
@@ -244,6 +274,7 @@ def _tasks(data: Data, config: TrainConfig) -> TaskDistribution:
         augment=config.augment,
         quarter_turns=config.quarter_turns,
         min_images=config.min_images,
+        hold_out=config.hold_out,
     )
 
 
@@ -255,9 +286,10 @@ def _validation(
     workers: Workers = ALONE,
 ) -> Callable[[], float] | None:
     """A function that scores held-out classes, ``ways``-way (or as many as there are) 1-shot; ``None`` without any."""
-    if config.vision != Classification.name:
+    if config.vision not in (Classification.name, DomainClassification.name):
         ways = Range.parse(config.ways, "ways").high  # a map for 20 classes would take long for what it says
-    found = (validation_tasks(source, config.vision, ways, config.min_images) for source in data)
+    given = {"shots": config.shots, "hold_out": config.hold_out}
+    found = (validation_tasks(source, config.vision, ways, config.min_images, **given) for source in data)
     held_out = [tasks for tasks in found if tasks is not None]
     if not held_out:
         return None
@@ -298,7 +330,7 @@ def _finish(path: Path, method: Method, config: TrainConfig, data: list[Data], h
         if set(choice) & set(config.options):
             break  # the caller has chosen
         candidate = build_method(
-            method.name, learner, vision=VISUAL_TASKS[config.vision](), options={**config.options, **choice}
+            method.name, learner, vision=visual_task(config.vision)(), options={**config.options, **choice}
         )
         validate = _validation(dataclasses.replace(config, validate_tasks=TUNING_TASKS), data, candidate, ways=5)
         if validate is None:

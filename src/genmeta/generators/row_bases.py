@@ -25,11 +25,16 @@ class ConstantRow(RowBase):
 
     The support loss breaks the tie: with equal rows the gradient with respect to the features is zero, so the first
     step moves only the rows, each towards its class's mean feature; the body moves from the second step on.
+
+    Args:
+        row_length: ``R``.
+        classes: 0, or the size of a label set that all tasks share (the domain scenario): then each class has a
+            learned row of its own.
     """
 
-    def __init__(self, row_length: int) -> None:
+    def __init__(self, row_length: int, classes: int = 0) -> None:
         super().__init__()
-        self.row = nn.Parameter(torch.zeros(row_length))
+        self.row = nn.Parameter(torch.zeros(classes, row_length) if classes else torch.zeros(row_length))
 
     def forward(self, tokens: Tokens) -> Tensor:
         n_tasks, _, ways = _membership(tokens).shape

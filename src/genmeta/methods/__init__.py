@@ -27,6 +27,7 @@ from genmeta.methods import (  # noqa: F401  (they register themselves)
 )
 from genmeta.methods.adapted import Adapted, State
 from genmeta.methods.base import METHODS, Method, make_options
+from genmeta.methods.domain import DOMAIN_METHODS
 from genmeta.methods.meta_learner import MetaLearner, Parts
 from genmeta.methods.objectives import Objective
 from genmeta.vision import Classification, VisualTask
@@ -62,6 +63,15 @@ def list_methods() -> list[Method]:
     """Every method, in the order of tables."""
     names = METHODS.names()
     return [METHODS[name] for name in [*(n for n in _ORDER if n in names), *(n for n in names if n not in _ORDER)]]
+
+
+def find_method(name: str) -> Method:
+    """The method called ``name``, those of the domain scenario among them.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return DOMAIN_METHODS[name] if name in DOMAIN_METHODS else METHODS[name]
 
 
 def fits(learner: Learner, vision: VisualTask) -> None:
@@ -105,7 +115,7 @@ def build_method(
         UsageError: unknown method or option, a method of another visual task, or a learner that does not give what the
             visual task reads.
     """
-    method, vision = METHODS[name], vision or Classification()
+    method, vision = find_method(name), vision or Classification()
     if not method.serves(vision.name):
         able = [other.name for other in list_methods() if other.serves(vision.name)]
         raise UsageError(
@@ -118,6 +128,7 @@ def build_method(
 
 
 __all__ = [
+    "DOMAIN_METHODS",
     "METHODS",
     "Adapted",
     "MetaLearner",
@@ -126,6 +137,7 @@ __all__ = [
     "Parts",
     "State",
     "build_method",
+    "find_method",
     "list_methods",
     "make_options",
 ]

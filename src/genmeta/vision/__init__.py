@@ -4,10 +4,31 @@ from genmeta.core.registry import Registry
 from genmeta.vision.base import Scores, VisualTask
 from genmeta.vision.classification import Classification
 from genmeta.vision.detection import Detection
+from genmeta.vision.domain import DomainClassification
 from genmeta.vision.segmentation import Segmentation
 
 VISUAL_TASKS: Registry[type[VisualTask]] = Registry("visual task")
 for _task in (Classification, Segmentation, Detection):
     VISUAL_TASKS.register(_task.name)(_task)
 
-__all__ = ["VISUAL_TASKS", "Classification", "Detection", "Scores", "Segmentation", "VisualTask"]
+
+def visual_task(name: str) -> type[VisualTask]:
+    """The visual task called ``name``, that of the domain scenario among them.
+
+    Raises:
+        UsageError: there is none.
+    """
+    # apart from the registry: its classes are tied to numbers, so the laws of the others do not hold for it
+    return DomainClassification if name == DomainClassification.name else VISUAL_TASKS[name]
+
+
+__all__ = [
+    "VISUAL_TASKS",
+    "Classification",
+    "Detection",
+    "DomainClassification",
+    "Scores",
+    "Segmentation",
+    "VisualTask",
+    "visual_task",
+]

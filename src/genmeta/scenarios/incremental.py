@@ -1,0 +1,203 @@
+"""The class-incremental scenario: sessions of new classes arrive one by one, and none is ever shown again.
+
+After each session a learner is asked for all classes it has met so far. Scores follow Tao et al., "Few-shot
+class-incremental learning", 2020 (https://arxiv.org/abs/2004.10956), and Chaudhry et al., "Riemannian walk for
+incremental learning", 2018 (https://arxiv.org/abs/1801.10112) for forgetting.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmeta.core.randomness import seeded
+from genmeta.engine.evaluation import Interval, paired
+from genmeta.engine.progress import ProgressBar
+from genmeta.tasks.sessions import IncrementalTasks, Session, Stream
+
+
+class IncrementalLearner(ABC):
+    """Is shown sessions one by one, and answers for every class it has met.
+
+    What it may keep of a session's images is its own affair, but it has to say: :attr:`memory_images`.
+    """
+
+    @abstractmethod
+    def learn(self, session: Session, rng: torch.Generator) -> None:
+        """Takes the session's classes in; they get the next free class numbers."""
+
+    @abstractmethod
+    def answer(self, images: Tensor) -> Tensor:
+        """Logits ``[N K]`` for images ``[N C H W]`` over the ``K`` classes met so far."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> Tensor:
+        """Class rows ``[K R]`` so far."""
+
+    @property
+    @abstractmethod
+    def bytes_per_class(self) -> float:
+        """What is stored for each class, rows and remembered images, in bytes."""
+
+    @property
+    def memory_images(self) -> int:
+        """Number of images kept of earlier sessions."""
+        return 0
+
+
+@dataclass(frozen=True)
+class IncrementalScores:
+    """Scores over ``E`` streams of ``S + 1`` sessions.
+
+    Attributes:
+        accuracy: ``[E S+1]`` on all classes met so far, after each session, fraction in [0, 1].
+        by_session: ``[E S+1 S+1]``: after session ``i``, on the classes of session ``j``; ``nan`` for ``j > i``.
+        seconds: ``[E S]`` to take a session in, the base session left out.
+        bytes_per_class: stored for each class.
+        memory_images: images kept of earlier sessions, at most.
+    """
+
+    accuracy: np.ndarray
+    by_session: np.ndarray
+    seconds: np.ndarray
+    bytes_per_class: float
+    memory_images: int
+
+    @property
+    def average(self) -> np.ndarray:
+        """``[E]`` mean over sessions of the accuracy on all classes so far."""
+        return self.accuracy.mean(1)
+
+    @property
+    def drop(self) -> np.ndarray:
+        """``[E]`` accuracy after the base session less that after the last."""
+        return self.accuracy[:, 0] - self.accuracy[:, -1]
+
+    @property
+    def forgetting(self) -> np.ndarray:
+        """``[E]`` mean over earlier sessions of (best accuracy so far on its classes − accuracy at the end).
+
+        Classes met later compete for the same images, so this is above 0 even where no old row changes.
+        """
+        if self.by_session.shape[1] < 2:
+            return np.zeros(len(self.accuracy))
+        before = self.by_session[:, :-1, :-1]
+        return (np.nanmax(before, axis=1) - self.by_session[:, -1, :-1]).mean(1)
+
+    @property
+    def harmonic_mean(self) -> np.ndarray:
+        """``[E]`` harmonic mean, at the end, of the accuracy on base classes and on all later ones."""
+        old = self.by_session[:, -1, 0]
+        if self.by_session.shape[1] < 2:
+            return old
+        new = self.by_session[:, -1, 1:].mean(1)
+        return 2 * old * new / np.maximum(old + new, 1e-12)
+
+    def summary(self) -> dict[str, object]:
+        """Plain numbers; accuracies in percent, times in milliseconds."""
+        named = {
+            "average": self.average,
+            "last": self.accuracy[:, -1],
+            "drop": self.drop,
+            "forgetting": self.forgetting,
+            "harmonic_mean": self.harmonic_mean,
+        }
+        scores = {name: _rounded(Interval.of(100 * values)) for name, values in named.items()}
+        return {
+            **scores,
+            "accuracy_after_session": [_rounded(Interval.of(100 * column)) for column in self.accuracy.T],
+            "session_ms": round(1000 * float(np.median(self.seconds)), 2) if self.seconds.size else None,
+            "bytes_per_class": round(self.bytes_per_class),
+            "memory_images": self.memory_images,
+        }
+
+
+def run_stream(learner: IncrementalLearner, stream: Stream, rng: torch.Generator) -> tuple[np.ndarray, list[float]]:
+    """Shows a stream's sessions to a learner and scores it after each.
+
+    Returns:
+        ``[S+1 S+1]`` accuracy after session ``i`` on the classes of session ``j``, ``nan`` for ``j > i``; and the
+        seconds that each session took.
+    """
+    ends = (0, *stream.seen)
+    scores = np.full((len(stream.sessions),) * 2, np.nan)
+    seconds = []
+    for at, session in enumerate(stream.sessions):
+        began = time.perf_counter()
+        learner.learn(session, rng)
+        seconds.append(time.perf_counter() - began)
+        met = stream.query_targets < ends[at + 1]
+        truth = stream.query_targets[met]
+        right = (learner.answer(stream.query_images[met]).argmax(1) == truth).double()
+        for past in range(at + 1):
+            own = (truth >= ends[past]) & (truth < ends[past + 1])
+            scores[at, past] = float(right[own].mean())
+    return scores, seconds
+
+
+def score_incremental(
+    make: Callable[[], IncrementalLearner],
+    tasks: IncrementalTasks,
+    *,
+    streams: int = 10,
+    seed: int = 0,
+    progress: bool = False,
+    title: str = "sessions",
+) -> IncrementalScores:
+    """Scores a learner on a seeded list of streams; equal seeds give every learner equal streams.
+
+    Args:
+        make: a fresh learner for each stream.
+        tasks: the protocol.
+        streams: number ``E`` of streams; each draws other classes, another order and other images.
+        seed: names the list.
+        progress: show a bar.
+        title: of the bar.
+    """
+    every, seconds, learner = [], [], make()
+    with ProgressBar(title, streams, show=progress) as bar:
+        for index in range(streams):
+            stream = tasks.sample(seeded(seed, "stream", index))
+            learner = make()
+            scores, took = run_stream(learner, stream, seeded(seed, "rows", index))
+            every.append(scores)
+            seconds.append(took[1:])
+            bar.update(index + 1)
+    by_session = np.stack(every)
+    sizes = np.array([tasks.base_classes] + [tasks.ways] * tasks.n_sessions, dtype=float)
+    weights = np.tril(np.ones_like(by_session[0])) * sizes
+    accuracy = np.nansum(by_session * weights, 2) / weights.sum(1)
+    return IncrementalScores(accuracy, by_session, np.array(seconds), learner.bytes_per_class, learner.memory_images)
+
+
+def incremental_json(
+    scores: Mapping[str, IncrementalScores], reference: str, protocol: Mapping[str, object]
+) -> dict[str, object]:
+    """The documented, stable object of an incremental comparison; see ``docs/result-files.md``."""
+    base = scores[reference]
+    return {
+        "schema": "genmeta.incremental/1",
+        "protocol": dict(protocol),
+        "reference": reference,
+        "methods": {
+            name: {
+                **each.summary(),
+                "paired_difference": {
+                    "average": _rounded(paired(each.average, base.average)),
+                    "forgetting": _rounded(paired(each.forgetting, base.forgetting)),
+                },
+            }
+            for name, each in scores.items()
+        },
+    }
+
+
+def _rounded(interval: Interval) -> dict[str, float]:
+    return {"mean": round(interval.mean, 3), "ci95": round(interval.half_width, 3)}

@@ -1,0 +1,191 @@
+"""Class-incremental learning: what a learner may see, what changes when a session comes, and the scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from toys import make_classes
+
+from genmeta.core.errors import DataError, UsageError
+from genmeta.core.randomness import seeded
+from genmeta.learners import Learner, LearnerConfig, build_learner
+from genmeta.methods import MetaLearner, build_method
+from genmeta.methods.sessions_loss import SessionsLoss
+from genmeta.scenarios.incremental import IncrementalScores, incremental_json, run_stream, score_incremental
+from genmeta.scenarios.incremental_learners import Finetuning, WrittenRows
+from genmeta.tasks import ClassificationTasks
+from genmeta.tasks.sessions import IncrementalTasks, Session
+
+
+def tiny() -> Learner:
+    return build_learner(LearnerConfig("conv4", 1, 12, 16), seeded(0))
+
+
+def rows_only(name: str) -> MetaLearner:
+    return build_method(name, tiny(), options={"generate": "rows"} if name == "hypernet" else {})
+
+
+def tasks(**changes: int) -> IncrementalTasks:
+    settings = {"base_classes": 6, "base_shots": 4, "sessions": 3, "ways": 2, "shots": 2, "queries": 2, **changes}
+    return IncrementalTasks(make_classes(40, 8), "train", **settings)
+
+
+def images_of(session: Session) -> set[bytes]:
+    return {image.numpy().tobytes() for image in session.support.images[0]}
+
+
+def test_a_stream_repeats_no_class_and_no_image() -> None:
+    stream = tasks().sample(seeded(3))
+    assert stream.seen == (6, 8, 10, 12)
+    shown = [images_of(session) for session in stream.sessions]
+    asked = {image.numpy().tobytes() for image in stream.query_images}
+    assert len(set().union(*shown)) == sum(len(s) for s in shown) == 6 * 4 + 3 * 2 * 2
+    assert len(asked) == 12 * 2
+    assert not asked & set().union(*shown)
+    assert stream.query_targets.bincount().tolist() == [2] * 12
+
+
+def test_the_same_seed_gives_the_same_stream_and_another_another() -> None:
+    first, again, other = (tasks().sample(seeded(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first.query_images, again.query_images)
+    assert not torch.equal(first.query_images, other.query_images)
+
+
+def test_base_and_new_classes_may_come_from_different_splits() -> None:
+    data = make_classes(40, 8)
+    stream = IncrementalTasks(data, "train", base_classes=5, base_shots=2, sessions=2, ways=2, shots=2, queries=1,
+                              new_split="test").sample(seeded(0))  # fmt: skip
+    pixels = {data.images[i].tobytes(): k for k in range(40) for i in range(data.offsets[k], data.offsets[k + 1])}
+    raw = [(s.support.images[0] * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy() for s in stream.sessions]
+    found = [{pixels[image.tobytes()] for image in images} for images in raw]
+    assert found[0] <= set(data.splits["train"].tolist())
+    assert found[1] | found[2] <= set(data.splits["test"].tolist())
+
+
+@pytest.mark.parametrize("name", ["protonet", "ridge", "hypernet"])
+def test_a_session_changes_no_old_row(name: str) -> None:
+    learner = WrittenRows(rows_only(name))
+    stream = tasks().sample(seeded(0))
+    before = None
+    for session, seen in zip(stream.sessions, stream.seen, strict=True):
+        learner.learn(session, seeded(1))
+        assert learner.rows.shape[0] == seen
+        assert before is None or torch.equal(learner.rows[: len(before)], before)
+        before = learner.rows.clone()
+    assert learner.answer(stream.query_images).shape == (24, 12)
+    assert learner.memory_images == 0
+
+
+def test_answers_do_not_depend_on_other_images() -> None:
+    learner = WrittenRows(build_method("protonet", tiny()))
+    stream = tasks().sample(seeded(0))
+    for session in stream.sessions:
+        learner.learn(session, seeded(1))
+    together = learner.answer(stream.query_images)
+    alone = torch.cat([learner.answer(image[None]) for image in stream.query_images])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_shared_weights_cannot_differ_by_session() -> None:
+    with pytest.raises(UsageError, match="Train it with --generate rows"):
+        WrittenRows(build_method("hypernet", tiny(), options={"generate": "film"}))
+
+
+def test_finetuning_forgets_and_replay_keeps_what_it_says() -> None:
+    learner = tiny()
+    plain = score_incremental(lambda: Finetuning(learner, steps=60), tasks(), streams=3)
+    replay = score_incremental(lambda: Finetuning(learner, steps=60, memory=2), tasks(), streams=3)
+    assert plain.forgetting.mean() > replay.forgetting.mean()
+    assert plain.memory_images == 0
+    # the memory is what it is said to be, and counts in bytes
+    assert replay.memory_images == 12 * 2
+    assert replay.bytes_per_class == plain.bytes_per_class + 2 * 12 * 12
+
+
+def test_finetuning_a_body_leaves_the_given_network_alone() -> None:
+    learner = tiny()
+    before = {name: value.clone() for name, value in learner.named_parameters()}
+    trained = Finetuning(learner, steps=2, body_lr=0.01)
+    for session in tasks().sample(seeded(0)).sessions[:2]:
+        trained.learn(session, seeded(0))
+    assert all(torch.equal(before[name], value) for name, value in learner.named_parameters())
+
+
+def test_scores_by_hand() -> None:
+    by_session = np.array([[[0.9, np.nan, np.nan], [0.8, 0.6, np.nan], [0.7, 0.5, 0.4]]])
+    accuracy = np.array([[0.9, 0.7, 0.6]])
+    scores = IncrementalScores(accuracy, by_session, np.array([[0.01, 0.03]]), 132.0, 0)
+    assert scores.average[0] == pytest.approx((0.9 + 0.7 + 0.6) / 3)
+    assert scores.drop[0] == pytest.approx(0.3)
+    assert scores.forgetting[0] == pytest.approx(((0.9 - 0.7) + (0.6 - 0.5)) / 2)
+    assert scores.harmonic_mean[0] == pytest.approx(2 * 0.7 * 0.45 / (0.7 + 0.45))
+    summary = scores.summary()
+    assert summary["session_ms"] == 20
+    assert summary["bytes_per_class"] == 132
+    written = incremental_json({"a": scores}, "a", {"sessions": 2})
+    assert written["schema"] == "genmeta.incremental/1"
+    assert written["methods"]["a"]["paired_difference"]["average"]["mean"] == 0  # type: ignore[index]
+
+
+def test_accuracy_weighs_sessions_by_their_classes() -> None:
+    stream = tasks().sample(seeded(0))
+    learner = WrittenRows(build_method("protonet", tiny()))
+    by_session, _ = run_stream(learner, stream, seeded(0))
+    right = (learner.answer(stream.query_images).argmax(1) == stream.query_targets).double().mean()
+    sizes = np.array([6, 2, 2, 2])
+    assert float(right) == pytest.approx((by_session[-1] * sizes).sum() / 12)
+    scores = score_incremental(lambda: WrittenRows(build_method("protonet", tiny())), tasks(), streams=2)
+    assert np.isnan(scores.by_session[:, 0, 1:]).all()
+    assert not np.isnan(scores.accuracy).any()
+
+
+def test_the_sessions_loss_trains_rows_that_are_appended() -> None:
+    meta_learner = rows_only("hypernet")
+    distribution = ClassificationTasks(make_classes(40, 8), "train", ways=7, shots=2, queries=2)
+    task = distribution.sample(3, rng=seeded(0))
+    total = sum(loss.share for loss in SessionsLoss(2).losses(meta_learner, task, seeded(1)))
+    assert total == pytest.approx(1)
+    for loss in SessionsLoss(2).losses(meta_learner, task, seeded(1)):
+        loss.value.backward()
+    assert meta_learner.row_generator.write.weight.grad.abs().sum() > 0  # type: ignore[union-attr]
+
+
+def test_a_session_s_rows_do_not_depend_on_other_sessions() -> None:
+    """The loss is that of rows written session by session: the last session's images do not move the base's rows."""
+    meta_learner = rows_only("hypernet")
+    torch.nn.init.normal_(meta_learner.row_generator.write.weight, generator=seeded(5))  # type: ignore[union-attr]
+    stream = tasks().sample(seeded(0))
+    rows = []
+    for rest in (stream.sessions[1:], stream.sessions[:0:-1]):
+        learner = WrittenRows(meta_learner)
+        for session in (stream.sessions[0], *rest):
+            learner.learn(session, seeded(1))
+        rows.append(learner.rows)
+    # another order of the sessions gives the same rows in another order
+    assert torch.equal(rows[0][:6], rows[1][:6])
+    torch.testing.assert_close(rows[0][6:8], rows[1][10:12])
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"base_classes": 200}, "Lower base_classes"),
+        ({"queries": 0}, "queries must be 1 or more, got 0"),
+        ({"sessions": -1}, "sessions must be 0 or more, got -1"),
+    ],
+)
+def test_bad_protocols_are_refused(changes: dict[str, int], said: str) -> None:
+    with pytest.raises((DataError, UsageError), match=said):
+        tasks(**changes)
+
+
+def test_bad_finetuning_is_refused() -> None:
+    with pytest.raises(UsageError, match="memory and body_lr of 0 or more"):
+        Finetuning(tiny(), memory=-1)
+    with pytest.raises(UsageError, match="only rows can be written for them"):
+        list(SessionsLoss().losses(
+            build_method("hypernet", tiny(), options={"generate": "film"}),
+            ClassificationTasks(make_classes(40, 8), "train", ways=4).sample(1, rng=seeded(0)),
+            seeded(0),
+        ))  # fmt: skip
