@@ -3,14 +3,14 @@
 ``θ_t = h(e_t; φ)``; while task ``t`` is learned, the weights of earlier tasks are held in place by
 ``β / (t − 1) Σ_{s<t} ‖h(e_s; φ*) − h(e_s; φ)‖²`` with ``φ*`` from before the task. von Oswald, Henning, Grewe,
 Sacramento, "Continual learning with hypernetworks", 2020 (https://arxiv.org/abs/1906.00695). Deviations: ``φ`` itself
-in the place of a look-ahead of one optimiser step, as the authors' code offers too; task inference by reconstruction:
-beside the classifier, the hypernetwork writes a small autoencoder of the task's images, and an image of unknown task
-belongs to the task that rebuilds it best.
+in the place of a look-ahead of one optimiser step, as the authors' code offers too. What is written for each class is a
+mean and a basis, ``x̂ = μ + Wᵀ W (x − μ)``, and an image belongs to the class that rebuilds it best, among the classes
+of one task or of all (Oja, "Subspace methods of pattern recognition", 1983): tasks learned apart can then be compared,
+which the logits of classifiers learned apart cannot.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import torch
@@ -32,8 +32,8 @@ class ContinualConfig:
     Attributes:
         inputs: numbers in an image.
         classes: of a task.
-        hidden: width of the classifier and of the autoencoder.
-        code: width of the autoencoder's code.
+        code: rows of a class's basis ``W``.
+        sharpness: of the softmax over negative squared errors, per image.
         embedding: length of a task's embedding ``e_t``.
         generator: width of the hypernetwork.
         chunk: weights written at a time.
@@ -45,8 +45,8 @@ class ContinualConfig:
 
     inputs: int
     classes: int = 2
-    hidden: int = 64
     code: int = 8
+    sharpness: float = 2.0
     embedding: int = 32
     generator: int = 64
     chunk: int = 512
@@ -73,13 +73,11 @@ class ContinualHypernetwork(nn.Module):
     def __init__(self, config: ContinualConfig, rng: torch.Generator) -> None:
         super().__init__()
         self.config, self._rng = config, rng
-        sizes = [config.inputs, config.hidden, config.classes]
-        autoencoder = [config.inputs, config.hidden, config.code, config.hidden, config.inputs]
-        shapes: list[tuple[str, tuple[int, ...]]] = []
-        for net, widths in (("classify", sizes), ("rebuild", autoencoder)):
-            for i, (a, b) in enumerate(itertools.pairwise(widths)):
-                shapes += [(f"{net}.{i}.weight", (b, a)), (f"{net}.{i}.bias", (b,))]
-        self.spec = ParamSpec(tuple(shapes), 1)
+        shapes = (
+            ("mean", (config.classes, config.inputs)),
+            ("basis", (config.classes, config.code, config.inputs)),
+        )
+        self.spec = ParamSpec(shapes, 1)
         with lent_to_torch(rng):
             self.generator = HyperNetwork(
                 config.embedding, self.spec.shared_length, config.generator, config.chunk, 0.0
@@ -87,7 +85,6 @@ class ContinualHypernetwork(nn.Module):
         # every task's weights are corrections to one random initialisation
         self.register_buffer("base", torch.randn(self.spec.shared_length, generator=rng))
         self.embeddings = nn.ParameterList()
-        self._units = {name: (2.0 / shape[1]) ** 0.5 if len(shape) == 2 else 0.1 for name, shape in shapes}
 
     @property
     def n_tasks(self) -> int:
@@ -100,8 +97,9 @@ class ContinualHypernetwork(nn.Module):
         return values
 
     def weights(self, values: Float[Tensor, "T P"]) -> Weights:
-        """Written values as named tensors of their own size."""
-        return {name: self._units[name] * tensor for name, tensor in self.spec.split(values).items()}
+        """Written values as means ``[T K P]`` and bases ``[T K R P]``, in units of their initial spread."""
+        written = self.spec.split(values)
+        return {"mean": 0.1 * written["mean"], "basis": self.config.inputs**-0.5 * written["basis"]}
 
     def learn(self, images: Float[Tensor, "N P"], targets: Tensor) -> None:
         """Learns the next task from its images; earlier tasks' images are not needed.
@@ -118,9 +116,9 @@ class ContinualHypernetwork(nn.Module):
         for _ in range(config.steps):
             batch = torch.randint(0, len(images), (config.batch,), generator=self._rng)
             values = self.written()
-            weights = {name: value[-1] for name, value in self.weights(values).items()}
-            logits, rebuilt = self._run(weights, images[batch])
-            loss = F.cross_entropy(logits, targets[batch]) + 10 * (rebuilt - images[batch]).square().mean()
+            errors = squared_errors(self.weights(values[-1:]), images[batch])[0]
+            own = errors.gather(1, targets[batch][:, None]).mean() / config.inputs
+            loss = F.cross_entropy(-config.sharpness * errors, targets[batch]) + 10 * own
             if before is not None and config.beta:
                 loss = loss + config.beta * (values[:-1] - before).square().sum(1).mean()
             optimiser.zero_grad()
@@ -128,23 +126,14 @@ class ContinualHypernetwork(nn.Module):
             optimiser.step()
 
     @torch.no_grad()
-    def answers(self, images: Float[Tensor, "N P"]) -> tuple[Float[Tensor, "T N K"], Float[Tensor, "T N"]]:
-        """Logits under each task's classifier, and the reconstruction error under each task's autoencoder."""
-        weights = self.weights(self.written())
-        logits, errors = [], []
-        for t in range(self.n_tasks):
-            own, rebuilt = self._run({name: value[t] for name, value in weights.items()}, images)
-            logits.append(own)
-            errors.append((rebuilt - images).square().mean(1))
-        return torch.stack(logits), torch.stack(errors)
+    def answers(self, images: Float[Tensor, "N P"]) -> Float[Tensor, "T N K"]:
+        """Logits of every class of every task; those of different tasks can be compared."""
+        return -self.config.sharpness * squared_errors(self.weights(self.written()), images)
 
-    @staticmethod
-    def _run(weights: Weights, images: Tensor) -> tuple[Tensor, Tensor]:
-        def through(net: str, layers: int) -> Tensor:
-            x = images
-            for i in range(layers):
-                x = F.linear(x, weights[f"{net}.{i}.weight"], weights[f"{net}.{i}.bias"])
-                x = F.relu(x) if i < layers - 1 else x
-            return x
 
-        return through("classify", 2), through("rebuild", 4)
+def squared_errors(weights: Weights, images: Float[Tensor, "N P"]) -> Float[Tensor, "T N K"]:
+    """``‖(x − μ) − Wᵀ W (x − μ)‖²`` of every image under every class of every task."""
+    centred = images[:, None] - weights["mean"][:, None]  # [T N K P]
+    codes = torch.einsum("tnkp,tkrp->tnkr", centred, weights["basis"])
+    rebuilt = torch.einsum("tnkr,tkrp->tnkp", codes, weights["basis"])
+    return (centred - rebuilt).square().sum(-1)

@@ -88,14 +88,14 @@ def _one(data: ImageClasses, config: ContinualConfig, seed: int) -> tuple[float,
 
 
 def _scores(model: ContinualHypernetwork, images: Tensor, tasks: Tensor, labels: Tensor) -> tuple[float, ...]:
-    logits, errors = model.answers(images)
-    guesses = logits.argmax(-1)  # [T N]
-    own = guesses.gather(0, tasks[None])[0]
-    inferred = errors.argmin(0)
-    answered = guesses.gather(0, inferred[None])[0]
+    logits = model.answers(images)  # [T N K]
+    own = logits[tasks, torch.arange(len(tasks))].argmax(-1)
+    best, answered = logits.max(-1)  # under each task
+    inferred = best.argmax(0)
+    answered = answered.gather(0, inferred[None])[0]
     right = answered == labels
     values = (
-        (own == labels),
+        own == labels,
         right,
         right & (inferred == tasks),
         (own == labels)[tasks == 0],
