@@ -43,6 +43,35 @@ class MethodFlags:
 
 
 @dataclass(frozen=True)
+class ScenarioFlags:
+    """How tasks arrive, where it is not as few-shot episodes.
+
+    Attributes:
+        scenario: few-shot; incremental (sessions of new classes); domain (a domain unseen in training).
+        hold_out: domains to keep from training and to score on, separated by commas; NAME* for all that begin so.
+        base_classes: classes of an incremental stream's base session.
+        base_shots: images of each of them.
+        sessions: further sessions, of --ways classes with --shots images each.
+        new_split: split of their classes; by default that of the base session.
+        memory: images of each class that the replay baseline keeps.
+        streams: incremental streams to score on.
+    """
+
+    scenario: Literal["few-shot", "incremental", "domain"] = "few-shot"
+    hold_out: str = ""
+    base_classes: int = 60
+    base_shots: int = 15
+    sessions: int = 8
+    new_split: str = ""
+    memory: int = 2
+    streams: int = 10
+
+    def values(self) -> dict[str, Any]:
+        """As arguments of :class:`genmeta.scenarios.protocols.Protocol`."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True)
 class Train(TrainConfig):
     """Meta-train a method and leave its best checkpoint in a run directory."""
 
@@ -62,6 +91,7 @@ class Evaluate(EvaluationConfig):
     data: str
     checkpoint: Annotated[str, conf.Positional] = ""
     """Run directory or checkpoint file."""
+    protocol: Annotated[ScenarioFlags, conf.OmitArgPrefixes] = field(default_factory=ScenarioFlags)
     out: str = ""
     """Also write the JSON object to this file."""
     threads: int = 0
@@ -109,6 +139,9 @@ class Compare:
     lr: float = 1e-3
     """Peak meta learning rate."""
     flags: Annotated[MethodFlags, conf.OmitArgPrefixes] = field(default_factory=MethodFlags)
+    norm: str = "group"
+    """Norm of the learner: group, or batch with support statistics."""
+    protocol: Annotated[ScenarioFlags, conf.OmitArgPrefixes] = field(default_factory=ScenarioFlags)
     tasks: int = 600
     """Episodes to score."""
     adapt_steps: str = "0,1,5"

@@ -6,14 +6,16 @@ from pathlib import Path
 
 from genmeta.cli.commands import Compare
 from genmeta.cli.output import console, print_json
+from genmeta.cli.scenario_scores import score_scenario
 from genmeta.core.errors import UsageError
 from genmeta.core.files import write_json
 from genmeta.core.settings import EvaluationConfig, TrainConfig
-from genmeta.engine import Trained, load
+from genmeta.engine import Trained, load, train
 from genmeta.engine.runtime import keep_freed_memory, use_threads
-from genmeta.methods import METHODS, Method
+from genmeta.methods import DOMAIN_METHODS, METHODS, Method, find_method
 from genmeta.reports import accuracy_table, comparison_report, print_table, write_report
 from genmeta.scenarios import compare
+from genmeta.scenarios.protocols import Protocol
 from genmeta.tasks import Range
 
 
@@ -24,13 +26,24 @@ def run(command: Compare) -> None:
     ready: dict[str, Trained] = {}
     runs: dict[str, TrainConfig] = {}
     for name in command.methods:
-        if name not in METHODS and Path(name).exists():
+        if name not in METHODS and name not in DOMAIN_METHODS and Path(name).exists():
             ready[Path(name).name] = load(name)
         else:
             for row, seed in _seeded(name, command).items():
-                runs[row] = _training(METHODS[name], command, row, seed)
-    comparison = compare(runs, [_episodes(command)], ready=ready)[0]
+                runs[row] = _training(find_method(name), command, row, seed)
     out = Path(command.out)
+    if command.protocol.scenario != "few-shot":
+        trained = {**ready, **{row: train(config, resume=True) for row, config in runs.items()}}
+        protocol = Protocol(**command.protocol.values())
+        result, table, page = score_scenario(trained, _episodes(command), protocol)
+        write_json(out / "results.json", result)
+        write_report(out / "report.html", page)
+        if command.json:
+            print_json(result)
+        else:
+            print_table(console(), table)
+        return
+    comparison = compare(runs, [_episodes(command)], ready=ready)[0]
     result = comparison.as_json()
     write_json(out / "results.json", result)
     write_report(out / "report.html", comparison_report([comparison]))
@@ -68,6 +81,9 @@ def _training(method: Method, command: Compare, row: str, seed: int) -> TrainCon
         options=mine,
         augment=command.augment,
         quarter_turns=command.quarter_turns,
+        norm=command.norm,
+        scenario=command.protocol.scenario,
+        hold_out=command.protocol.hold_out,
         lr=command.lr,
         # training from scratch would not be that from a pretrained start
         init="" if method.name == "scratch" else command.init,
@@ -82,7 +98,7 @@ def _episodes(command: Compare) -> EvaluationConfig:
     unknown = [
         name
         for name in command.flags.options()
-        if not any(m in METHODS and name in METHODS[m].option_names for m in command.methods)
+        if not any(name in find_method(m).option_names for m in command.methods if not Path(m).exists())
     ]
     if unknown:
         raise UsageError(

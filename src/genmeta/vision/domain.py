@@ -48,6 +48,9 @@ class DomainClassification(VisualTask):
     def labelled(self, features: Tensor, targets: Targets, ways: int) -> Tokens:
         return self.tokens(features, targets, ways)
 
+    def shared_loss(self, features: Tensor, targets: Targets) -> Tensor:
+        return self._labelled.shared_loss(features, targets)
+
     def pooled(self, outputs: Tensor, n_tasks: int) -> Tensor:
         return self._labelled.pooled(outputs, n_tasks)
 

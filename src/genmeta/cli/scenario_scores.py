@@ -1,0 +1,61 @@
+"""What ``genmeta evaluate`` and ``genmeta compare`` do under ``--scenario incremental`` and ``domain``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genmeta.core.settings import EvaluationConfig
+from genmeta.engine import Trained
+from genmeta.reports import Report, Section, Table
+from genmeta.reports.scenarios import domain_bars, domain_table, incremental_table, session_curves
+from genmeta.scenarios import provenance
+from genmeta.scenarios.domain import domain_json
+from genmeta.scenarios.few_shot import describe_training
+from genmeta.scenarios.incremental import incremental_json
+from genmeta.scenarios.protocols import Protocol, domain_rows, incremental_rows, protocol_json
+
+
+def score_scenario(
+    trained: Mapping[str, Trained], config: EvaluationConfig, protocol: Protocol
+) -> tuple[dict[str, Any], Table, Report]:
+    """Scores checkpoints under a scenario's protocol: the object for a script, the table and the page for a person."""
+    if protocol.scenario == "incremental":
+        scores = incremental_rows(
+            trained,
+            config.data,
+            protocol,
+            split=config.split,
+            ways=config.ways,
+            shots=config.shots,
+            queries=config.queries,
+            seed=config.seed,
+        )
+        first = next(iter(scores))
+        more = {name: getattr(config, name) for name in ("data", "split", "ways", "shots", "queries", "seed")}
+        result = incremental_json(scores, first, protocol_json(protocol, **more))
+        table, picture = incremental_table(scores), session_curves(scores)
+    else:
+        of_domains = domain_rows(
+            trained,
+            config.data,
+            protocol,
+            shots=config.shots,
+            queries=config.queries,
+            steps=config.steps,
+            episodes=config.tasks,
+            seed=config.seed,
+        )
+        first = "erm" if "erm" in of_domains else next(iter(of_domains))
+        more = {name: getattr(config, name) for name in ("data", "shots", "queries", "tasks", "adapt_steps", "seed")}
+        result = domain_json(of_domains, first, protocol_json(protocol, **more))
+        table, picture = domain_table(of_domains, first), domain_bars(of_domains)
+    made = provenance()
+    result = {**result, **made, "trained": {name: describe_training(each) for name, each in trained.items()}}
+    page = Report(
+        title=f"The {protocol.scenario} scenario: {', '.join(trained)}",
+        summary=table.caption,
+        sections=(Section(config.data, "", (table, picture)),),
+        provenance={"command": str(made["command"]), "commit": str(made["commit"]), "date": str(made["date"])},
+    )
+    return result, table, page

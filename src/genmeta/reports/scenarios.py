@@ -1,0 +1,104 @@
+"""Tables and pictures of the incremental and the domain scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from genmeta.engine.evaluation import Interval, paired
+from genmeta.reports.blocks import MISSING, Picture, Table
+from genmeta.reports.colours import series
+from genmeta.reports.svg import drawing, new_figure, plot_axes, shorten
+from genmeta.reports.tables import interval, number
+from genmeta.scenarios.domain import DomainScores, worst_difference
+from genmeta.scenarios.incremental import IncrementalScores
+
+
+def incremental_table(scores: Mapping[str, IncrementalScores]) -> Table:
+    """One row for each learner; the difference is of the average accuracy, to the first row, stream by stream."""
+    first = next(iter(scores))
+    rows = []
+    for name, each in scores.items():
+        difference = MISSING if name == first else interval(paired(each.average, scores[first].average), signed=True)
+        percent = (each.average, each.accuracy[:, 0], each.accuracy[:, -1], each.forgetting, each.harmonic_mean)
+        rows.append(
+            (
+                name,
+                *(interval(Interval.of(100 * values), 1) for values in percent),
+                difference,
+                number(1000 * float(np.median(each.seconds)), 1) if each.seconds.size else MISSING,
+                f"{each.bytes_per_class:,.0f}",
+            )
+        )
+    scores_of = ("Learner", "average", "base session", "last session", "forgetting", "old and new")
+    headers = (*scores_of, f"to {first}", "ms a session", "bytes a class")
+    caption = (
+        "Accuracy on all classes met so far, in %: averaged over sessions, after the base session, after the last; "
+        "forgetting in points; harmonic mean of base and later classes at the end. 95 % intervals over streams."
+    )
+    return Table(headers, tuple(rows), caption)
+
+
+def domain_table(scores: Mapping[str, DomainScores], reference: str) -> Table:
+    """One row for each method; differences to the reference, episode by episode."""
+    rows = []
+    for name, each in scores.items():
+        domain, worst = each.worst
+        same = name == reference
+        base = scores[reference]
+        rows.append(
+            (
+                name,
+                interval(Interval.of(100 * each.average), 1),
+                interval(Interval.of(100 * worst), 1),
+                domain,
+                MISSING if same else interval(paired(each.average, base.average), 1, signed=True),
+                MISSING if same else interval(worst_difference(each, base), 1, signed=True),
+                number(100 * float(np.mean(list(each.ece.values()))), 1),
+                number(each.milliseconds, 1),
+            )
+        )
+    scores_of = ("Method", "average", "worst", "worst domain")
+    headers = (*scores_of, f"average to {reference}", f"worst to {reference}", "ECE", "ms")
+    return Table(headers, tuple(rows), "Accuracy on held-out domains in %, with 95 % intervals over episodes.")
+
+
+@drawing()
+def session_curves(scores: Mapping[str, IncrementalScores]) -> Picture:
+    """Accuracy on all classes met so far against sessions."""
+    figure = new_figure(7.2, 3.6)
+    axes = plot_axes(figure, 0.6, 0.5, 4.4, 2.8)
+    for at, (name, each) in enumerate(scores.items()):
+        colour, marker, line = series(at)
+        columns = [Interval.of(100 * column) for column in each.accuracy.T]
+        mean = np.array([c.mean for c in columns])
+        half = np.nan_to_num(np.array([c.half_width for c in columns]))
+        axes.fill_between(range(len(mean)), mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(mean, color=colour, marker=marker, linestyle=line, markersize=4, label=shorten(name, 34))
+    axes.set_xlabel("session (0: base)")
+    axes.set_ylabel("accuracy on all classes so far, %")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, fontsize=8)
+    said = "; ".join(f"{name} {100 * each.accuracy[:, -1].mean():.1f} %" for name, each in scores.items())
+    return Picture(
+        figure, f"Accuracy against sessions; after the last: {said}.", "The band is the 95 % interval.", True
+    )
+
+
+@drawing()
+def domain_bars(scores: Mapping[str, DomainScores]) -> Picture:
+    """Accuracy on every held-out domain, a bar for each method."""
+    domains = list(next(iter(scores.values())).accuracy)
+    figure = new_figure(7.2, 3.8)
+    axes = plot_axes(figure, 0.6, 1.2, 6.4, 2.2)
+    width = 0.8 / len(scores)
+    for at, (name, each) in enumerate(scores.items()):
+        values = [Interval.of(100 * each.accuracy[domain]) for domain in domains]
+        places = np.arange(len(domains)) + at * width - 0.4 + width / 2
+        errors = np.nan_to_num(np.array([v.half_width for v in values]))
+        axes.bar(places, [v.mean for v in values], width, yerr=errors, color=series(at)[0], label=shorten(name, 30))
+    axes.set_xticks(range(len(domains)), [shorten(d, 22) for d in domains], rotation=25, ha="right", fontsize=7)
+    axes.set_ylabel("accuracy, %")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=4, frameon=False, fontsize=8)
+    said = "; ".join(f"{name} {100 * each.average.mean():.1f} %" for name, each in scores.items())
+    return Picture(figure, f"Accuracy on held-out domains; on average: {said}.", "Bars with 95 % intervals.", wide=True)
