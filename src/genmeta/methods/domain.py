@@ -26,7 +26,7 @@ from genmeta.learners import Learner
 from genmeta.methods.base import Method, written_spec
 from genmeta.methods.meta_learner import MetaLearner, Parts
 from genmeta.methods.objectives import Loss, Objective, QueryLoss
-from genmeta.vision import VisualTask
+from genmeta.vision import DomainClassification, VisualTask
 
 #: Recipes for a label set that all tasks share; apart from ``METHODS``, whose classes are never tied to numbers.
 DOMAIN_METHODS: Registry[Method] = Registry("method of the domain scenario")
@@ -205,6 +205,7 @@ _register(
         expected="hard to beat: DomainBed average 66.6 (published), MLDG 66.7, ARM 66.1",
         options=DomainOptions,
         build=build_erm,
+        visions=(DomainClassification.name,),
         objective=lambda meta_learner, options, setting: QueryLoss("last"),
     )
 )
@@ -219,6 +220,7 @@ _register(
         expected="rotated MNIST, worst domain: 83.3 against 74.5 for erm (published)",
         options=DomainOptions,
         build=build_arm_bn,
+        visions=(DomainClassification.name,),
         objective=lambda meta_learner, options, setting: QueryLoss("last"),
     )
 )
@@ -233,6 +235,7 @@ _register(
         expected="small gains on corruptions, losses on small or mixed batches",
         options=TentOptions,
         build=build_tent,
+        visions=(DomainClassification.name,),
         objective=lambda meta_learner, options, setting: QueryLoss("last"),
     )
 )
@@ -247,6 +250,7 @@ _register(
         expected="level with erm",
         options=MLDGOptions,
         build=build_erm,
+        visions=(DomainClassification.name,),
         objective=lambda meta_learner, options, setting: MLDGLoss(options.inner_lr, options.beta),
     )
 )
@@ -261,6 +265,7 @@ _register(
         expected="rotated MNIST, worst domain: 88.0 for ARM-CML against 74.5 for erm (published)",
         options=DomainFiLMOptions,
         build=build_domain_film,
+        visions=(DomainClassification.name,),
         objective=lambda meta_learner, options, setting: QueryLoss("last"),
     )
 )
