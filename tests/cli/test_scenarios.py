@@ -35,8 +35,8 @@ def test_incremental(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_domains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = run(
         capsys, "compare", "erm", "domain-film", "--data", "rotated-digits?size=12", "--scenario", "domain",
-        "--hold-out", "75 degrees", "--shots", "10", "--queries", "10", "--steps", "2", "--tasks-per-batch", "2", "--width", "16",
-        "--tasks", "2", "--adapt-steps", "0", "--out", str(tmp_path),
+        "--hold-out", "75 degrees", "--shots", "10", "--queries", "10", "--steps", "2", "--tasks-per-batch", "2",
+        "--width", "16", "--tasks", "2", "--adapt-steps", "0", "--out", str(tmp_path),
     )  # fmt: skip
     assert result["schema"] == "genmeta.domains/1"
     assert list(result["methods"]) == ["erm", "domain-film"]
