@@ -47,6 +47,7 @@ class TrainConfig:
         validate_every: steps between validations.
         validate_tasks: episodes of a validation.
         init: checkpoint or run whose learner weights to start from.
+        freeze_learner: leave the learner's own weights as they are; what is written for a task still adapts.
         seed: of everything random.
         threads: CPU threads; 0 for torch's choice.
         device: auto, cpu or cuda.
@@ -83,6 +84,7 @@ class TrainConfig:
     validate_every: int = 200
     validate_tasks: int = 100
     init: str = ""
+    freeze_learner: bool = False
     seed: int = 0
     threads: int = 0
     device: str = "auto"

@@ -15,6 +15,7 @@ from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
 from genmeta.core.types import ROWS, Task, concatenate
 from genmeta.engine.calibration import calibration_error, fit_temperature, scaled
+from genmeta.engine.embedding import embedded
 from genmeta.engine.map_evaluation import FEW_CLASSES, Tally
 from genmeta.engine.progress import ProgressBar
 from genmeta.engine.runtime import check_precision
@@ -325,6 +326,7 @@ def _answer(
     parts: dict[int, list[_Answers]] = {step: [] for step in steps}
     batch = meta_learner.chunks(episodes(tasks, 0, 1, seed))[0]
     images = batch.support.images.shape[1] + batch.query.images.shape[1]
+    tasks = embedded(meta_learner, tasks, n_tasks * images) or tasks
     # draws that write rows alone share the features of their task
     copies = samples if meta_learner.spec.shared else 1
     size = meta_learner.tasks_per_chunk or max(1, 960 // (images * copies))

@@ -26,6 +26,7 @@ from genmeta.data.domains import DomainImages
 from genmeta.engine.averaging import WeightAverage
 from genmeta.engine.checkpoint import MODEL, Trained, learner_header, load, load_weights, save_model, save_state
 from genmeta.engine.diagnosis import describe_fault
+from genmeta.engine.embedding import embedded
 from genmeta.engine.evaluation import evaluate
 from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
 from genmeta.engine.processes import find_place, join, leave, threads_each
@@ -81,9 +82,14 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
     meta_learner = build_method(
         method.name, learner, vision=vision, rng=seeded(config.seed, "method"), options=config.options
     )
+    if config.freeze_learner:
+        learner.requires_grad_(False)
     check_precision(meta_learner)
     # before the run directory exists: settings that cannot work leave nothing behind
     sources = tuple(_tasks(d, config) for d in data) if method.objective is not None else ()
+    if sources and not any(p.requires_grad for p in learner.parameters()):
+        drawn = config.steps * config.tasks_per_batch * sources[0].ways.low * (sources[0].shots.low + config.queries)
+        sources = tuple(embedded(meta_learner, source, drawn // len(sources)) or source for source in sources)
     with RunDirectory(config.run, resume=resume, leads=place.leads) as run:
         resume = resume and run.state_path.exists()
         header = describe(config, learner, meta_learner)
@@ -150,6 +156,10 @@ def _loop(
     offsets = [0, *itertools.accumulate(s.n_classes for s in sources)]
     trainee.to(fabric.device)
 
+    if not any(p.requires_grad for p in trainee.parameters()):
+        raise UsageError(
+            f"Nothing is left to train of {config.method!r} on a frozen learner. Leave --freeze-learner out."
+        )
     average = trainee.average
 
     def tasks(step: int) -> Task:

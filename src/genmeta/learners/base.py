@@ -212,7 +212,7 @@ class Learner(nn.Module, ABC):
         """Features of the images of a batch of tasks, each centred and of length 1.
 
         Args:
-            images: ``[T N C H W]``.
+            images: ``[T N C H W]``, or features ``[T N D]`` of images that were embedded before, which come back.
             weights: written tensors, name -> ``[T *shape]``; names that are absent take the learner's own tensor.
             statistics: of a support pass, for query images; ``None`` for support images. Empty with group norm.
             patches: what earlier passes over the same images have kept for the first convolution, to be added to.
@@ -223,6 +223,10 @@ class Learner(nn.Module, ABC):
         Raises:
             UsageError: the images are not what the learner was built for.
         """
+        if images.ndim == 3 and images.shape[2] == self.feature_size and self.gives == "vector":
+            if weights and not self.own_weights().keys().isdisjoint(weights):
+                raise UsageError("Images that were embedded before have no features under other weights; give images.")
+            return images, Statistics()
         self.check(images)
         run = Pass(self, weights or {}, images.shape[0], statistics, patches)
         raw = self.forward_pass(images, run)

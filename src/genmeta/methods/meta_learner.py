@@ -96,6 +96,8 @@ class MetaLearner(nn.Module):
 
     def chunks(self, task: Task) -> list[Task]:
         """The batch cut into pieces that are computed (and back-propagated) one after the other."""
+        if task.support.images.ndim == 3:
+            return [task]  # embedded before
         images = task.support.images.shape[1] + task.query.images.shape[1]
         images *= self.samples if self._names else 1
         images *= image_weight(self, task)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from genmeta.core.types import Examples, Task
 from genmeta.data.classes import ImageClasses
 from genmeta.tasks.augment import KINDS, jitter
 from genmeta.tasks.base import SPLITS, Range, TaskDistribution
+from genmeta.tasks.embedding import Embed, Embedding, Features
 
 
 class ClassificationTasks(TaskDistribution):
@@ -57,6 +60,7 @@ class ClassificationTasks(TaskDistribution):
         self.data, self.split, self.augment, self.min_images = data, split, augment, min_images
         self.ways, self.shots, self.queries = Range.parse(ways, "ways"), Range.parse(shots, "shots"), queries
         self.quarter_turns = quarter_turns or split in data.quarter_turns
+        self._embedding: Embedding | None = None
         counts = data.counts()
         self.classes = np.asarray([c for c in data.splits[split] if counts[c] >= min_images], dtype=np.int64)
         self._check(counts)
@@ -93,6 +97,11 @@ class ClassificationTasks(TaskDistribution):
         return self.data.class_names[self.classes[index]] + (f" turned {90 * turn}°" if turn else "")
 
     @property
+    def n_images(self) -> int:
+        """Number of different images, quarter turns included."""
+        return int(self.data.counts()[self.classes].sum()) * (4 if self.quarter_turns else 1)
+
+    @property
     def fewest_images(self) -> int:
         """Number of images of the class that has the fewest."""
         return int(self.data.counts()[self.classes].min())
@@ -112,16 +121,26 @@ class ClassificationTasks(TaskDistribution):
 
     def with_queries(self, queries: int) -> ClassificationTasks:
         """The same tasks with another number of query images."""
-        return ClassificationTasks(
-            self.data,
-            self.split,
-            ways=self.ways,
-            shots=self.shots,
-            queries=queries,
-            augment=self.augment,
-            quarter_turns=self.quarter_turns,
-            min_images=self.min_images,
-        )
+        tasks = copy.copy(self)
+        tasks.queries = queries
+        tasks._check(self.data.counts())
+        return tasks
+
+    def embedded(self, embed: Embed, known: Features | None = None) -> ClassificationTasks:
+        """The same tasks, with feature vectors ``[T N D]`` in place of images.
+
+        Args:
+            embed: how images become features.
+            known: features that are known already; those of further classes are added when they are first drawn.
+
+        Raises:
+            UsageError: the images are jittered, so that no feature is needed twice.
+        """
+        if self.augment != "none":
+            raise UsageError(f"Images that change with every task (augment={self.augment!r}) have no fixed features.")
+        tasks = copy.copy(self)
+        tasks._embedding = Embedding(self.data, embed, {} if known is None else known)
+        return tasks
 
     def sample(self, n_tasks: int, *, rng: torch.Generator) -> Task:
         """Draws ``n_tasks`` tasks; see :class:`TaskDistribution`."""
@@ -132,13 +151,8 @@ class ClassificationTasks(TaskDistribution):
         classes, turns = self.classes[picks % len(self.classes)], picks // len(self.classes)
         counts = self.data.counts()[classes]
         order = _distinct_below(random, counts, per_class)
-        where = self.data.offsets[classes][..., None] + order  # [T K per_class]
-        images = self.data.images[where]  # [T K per_class H W C] uint8
-        for turn in (1, 2, 3):
-            chosen = turns == turn
-            if chosen.any():
-                images[chosen] = np.rot90(images[chosen], turn, axes=(2, 3))
-        pixels = torch.from_numpy(images).permute(0, 1, 2, 5, 3, 4).float().div_(255)
+        look_up = self._pixels if self._embedding is None else self._embedding
+        pixels = look_up(classes, turns, order)
         labels = torch.arange(ways).expand(n_tasks, ways)
         support = _lay_out(pixels[:, :, :shots], labels)
         query = _lay_out(pixels[:, :, shots:], labels)
@@ -147,6 +161,16 @@ class ClassificationTasks(TaskDistribution):
             support = support._replace(images=jitter(support.images, self.augment, rng))
             query = query._replace(images=jitter(query.images, self.augment, rng))
         return Task(support, query, ways, torch.from_numpy(picks))
+
+    def _pixels(self, classes: np.ndarray, turns: np.ndarray, order: np.ndarray) -> Tensor:
+        """``[T K n C H W]`` in [0, 1]."""
+        where = self.data.offsets[classes][..., None] + order  # [T K n]
+        images = self.data.images[where]  # [T K n H W C] uint8
+        for turn in (1, 2, 3):
+            chosen = turns == turn
+            if chosen.any():
+                images[chosen] = np.rot90(images[chosen], turn, axes=(2, 3))
+        return torch.from_numpy(images).permute(0, 1, 2, 5, 3, 4).float().div_(255)
 
 
 def _distinct(random: np.random.Generator, rows: int, below: int, count: int) -> np.ndarray:

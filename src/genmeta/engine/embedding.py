@@ -1,0 +1,59 @@
+"""Embeds each image once where its features cannot change: rows alone are written, on a learner that stands still."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor
+
+from genmeta.data.classes import ImageClasses
+from genmeta.learners import Learner
+from genmeta.methods import MetaLearner
+from genmeta.methods.bank import learner_hash
+from genmeta.tasks import ClassificationTasks, TaskDistribution
+from genmeta.tasks.embedding import Features
+
+_KEPT = 4
+
+
+def embedded(meta_learner: MetaLearner, tasks: TaskDistribution, n_images: int) -> ClassificationTasks | None:
+    """The same tasks with features in place of images, where they are all that the meta-learner makes of an image.
+
+    They are where nothing but class rows is written, images are not jittered, and the norm works image by image. The
+    caller knows whether the learner's own weights stand still meanwhile. Numbers agree to rounding.
+
+    Args:
+        meta_learner: whose learner embeds.
+        tasks: to draw from.
+        n_images: how many images are going to be drawn; where that is fewer than the classes hold, each is better
+            embedded when it comes.
+
+    Returns:
+        The tasks, or ``None`` where images are needed or nothing would be saved.
+    """
+    learner = meta_learner.learner
+    fixed = not meta_learner.spec.shared and learner.config.norm != "batch" and learner.gives == "vector"
+    if not fixed or not isinstance(tasks, ClassificationTasks) or tasks.augment != "none" or n_images < tasks.n_images:
+        return None
+
+    def embed(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return learner.features(images[None].to(meta_learner.scales.device))[0][0].cpu()
+
+    return tasks.embedded(embed, _features_of(learner, tasks.data))
+
+
+#: Features of the learners and data used last: methods that are compared often share both.
+_recent: OrderedDict[object, Features] = OrderedDict()
+
+
+def _features_of(learner: Learner, data: ImageClasses) -> Features:
+    """What is known of these images under these weights; held for the last few such pairs."""
+    where = getattr(data.images, "filename", None) or id(data.images)
+    key = (learner_hash(learner), str(where), data.images.shape)
+    known = _recent.pop(key, {})
+    _recent[key] = known
+    while len(_recent) > _KEPT:
+        _recent.popitem(last=False)
+    return known
