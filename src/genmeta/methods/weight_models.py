@@ -143,7 +143,8 @@ class FittedObjective(BankObjective):
         yield Loss(self.options.bank_weight * fit, logs, 1.0)
 
 
-def _finish(options: FittedOptions, learner: Learner, vision: VisualTask, rows: FittedGenerator) -> MetaLearner:
+def build_fitted(options: FittedOptions, learner: Learner, vision: VisualTask, rows: FittedGenerator) -> MetaLearner:
+    """A meta-learner whose rows are written by ``rows``, with learned step sizes."""
     spec = written_spec(learner, vision, "rows")
     step_sizes = LearnedStepSizes(spec, adapted_names(spec), options.row_lr, options.row_lr)
     return build_rows_only(options, learner, vision, rows, step_sizes)
@@ -155,7 +156,7 @@ def build_vae(options: WeightVAEOptions, learner: Learner, vision: VisualTask, r
     rows = VariationalGenerator(
         options.context, length, options.latent, options.hidden, options.free_bits, options.temperature
     )
-    return _finish(options, learner, vision, rows)
+    return build_fitted(options, learner, vision, rows)
 
 
 def build_autoregressive(
@@ -173,7 +174,7 @@ def build_autoregressive(
         options.heads,
         options.temperature,
     )
-    return _finish(options, learner, vision, rows)
+    return build_fitted(options, learner, vision, rows)
 
 
 def build_diffusion(
@@ -192,10 +193,11 @@ def build_diffusion(
         trained_steps=options.trained_steps,
         temperature=options.temperature,
     )
-    return _finish(options, learner, vision, rows)
+    return build_fitted(options, learner, vision, rows)
 
 
-def _objective(meta_learner: MetaLearner, options: FittedOptions, setting: Setting) -> FittedObjective:
+def fitted_objective(meta_learner: MetaLearner, options: FittedOptions, setting: Setting) -> FittedObjective:
+    """Query loss plus the generator's fit to a weight bank."""
     return FittedObjective(meta_learner.learner, options, setting)
 
 
@@ -210,7 +212,7 @@ METHODS.register("weight-vae")(
         expected="near its row base on a fixed body",
         options=WeightVAEOptions,
         build=build_vae,
-        objective=_objective,
+        objective=fitted_objective,
     )
 )
 METHODS.register("autoregressive")(
@@ -224,7 +226,7 @@ METHODS.register("autoregressive")(
         expected="near its row base on a fixed body; single draws at temperature 1 fall below it",
         options=AutoregressiveOptions,
         build=build_autoregressive,
-        objective=_objective,
+        objective=fitted_objective,
     )
 )
 METHODS.register("diffusion")(
@@ -238,6 +240,6 @@ METHODS.register("diffusion")(
         expected="MetaDiff reports 55.1 on miniImageNet 5w1s (Conv4); here near its row base on a fixed body",
         options=DiffusionOptions,
         build=build_diffusion,
-        objective=_objective,
+        objective=fitted_objective,
     )
 )
