@@ -99,7 +99,7 @@ def steps_for(row: str, given: argparse.Namespace, seed: int) -> int:
     learner = _learner(plan, data)
     it = build_method(plan.method, learner, rng=seeded(seed, "method"), options=plan.options)
     learner.requires_grad_(False)
-    source = _tasks(data[0], "train", plan)
+    source = _tasks(data[0], plan)
     source = embedded(it, source, sys.maxsize) or source
     scratch = Path(given.runs) / "timing"
     scratch.mkdir(parents=True, exist_ok=True)

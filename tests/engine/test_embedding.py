@@ -83,7 +83,7 @@ def test_images_stay_images_where_they_are_needed() -> None:
 def test_a_frozen_learner_stays_and_training_on_features_is_that_on_images(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "open_dataset", lambda spec, **settings: make_classes(16))
+    monkeypatch.setattr(training, "open_data", lambda *spec, **settings: make_classes(16))
     options = {"generate": "rows", "context": 8, "hidden": 8} if method == "hypernet" else {
         "context": 8, "hidden": 8, "bank_tasks": 16, "bank_labels": 3
     }  # fmt: skip
@@ -105,7 +105,7 @@ def test_a_frozen_learner_stays_and_training_on_features_is_that_on_images(
 
 
 def test_a_frozen_learner_must_leave_something_to_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "open_dataset", lambda spec, **settings: make_classes(16))
+    monkeypatch.setattr(training, "open_data", lambda *spec, **settings: make_classes(16))
     config = TrainConfig("anil", "toy", str(tmp_path), ways="3", queries=2, steps=2, freeze_learner=True)
     trainable = [p for p in make_method("anil").parameters() if p.requires_grad]
     assert trainable  # anil's row and step sizes

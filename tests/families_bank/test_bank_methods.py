@@ -31,7 +31,7 @@ every_method = pytest.mark.parametrize("name", NAMES)
 
 @pytest.fixture(autouse=True)
 def toy_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "open_dataset", lambda spec, **settings: make_classes(16))
+    monkeypatch.setattr(training, "open_data", lambda *spec, **settings: make_classes(16))
 
 
 def config(name: str, run: Path, **options: object) -> TrainConfig:
