@@ -44,8 +44,9 @@ def teach(client: httpx.Client, **classes: Any) -> None:
         client.delete(f"/api/classes/{each['id']}")
     for name, colour in classes.items():
         number = client.post("/api/classes", json={"name": name}).json()["id"]
-        for _ in range(2):
-            assert client.post(f"/api/classes/{number}/images", content=png(colour)).status_code == 200
+        for size in (24, 25):
+            image = png(colour, (size, size))
+            assert client.post(f"/api/classes/{number}/images", content=image).status_code == 200
     assert client.post("/api/adapt", json={"quick": True}).status_code == 202
     until = time.monotonic() + 20
     while client.get("/api/progress").json()["job"]["state"] != "done":

@@ -10,12 +10,27 @@ from serve_helpers import png, toy_backend
 from genmeta.core.errors import UsageError
 from genmeta.serve.adapting import Backend
 from genmeta.serve.board import Board
-from genmeta.serve.images import read_picture
+from genmeta.serve.images import Picture, read_picture
 from genmeta.serve.limits import Limits
 from genmeta.serve.refusal import Refusal
 from genmeta.serve.sessions import Sessions
 
 PICTURE = read_picture(png(), Limits())
+
+
+def picture_of(shade: int) -> Picture:
+    return read_picture(png((shade, 0, 0)), Limits())
+
+
+def test_a_picture_is_in_one_class_once() -> None:
+    board = Board(Limits())
+    one, two = board.add_class("a"), board.add_class("b")
+    board.add_picture(one.id, PICTURE)
+    with pytest.raises(Refusal, match="already in this class"):
+        board.add_picture(one.id, PICTURE)
+    with pytest.raises(Refusal, match="already in “a”, and can be in one class only"):
+        board.add_picture(two.id, PICTURE)
+    board.add_picture(two.id, picture_of(1))
 
 
 def test_classes_get_names_of_their_own() -> None:
@@ -71,6 +86,11 @@ def test_limits_of_a_board() -> None:
     board.add_picture(one.id, PICTURE)
     with pytest.raises(Refusal, match="“a” holds 1 images"):
         board.add_picture(one.id, PICTURE)
+    board = Board(Limits(pictures=1))
+    one, two = board.add_class("a"), board.add_class("b")
+    board.add_picture(one.id, PICTURE)
+    with pytest.raises(Refusal, match="room for 1 images in all"):
+        board.add_picture(two.id, picture_of(1))
     with pytest.raises(UsageError, match="limit upload_mb must be above zero, got 0"):
         Limits(upload_mb=0)
 
@@ -82,7 +102,7 @@ def test_learning_needs_two_classes_with_images() -> None:
     board.add_picture(one.id, PICTURE)
     with pytest.raises(Refusal, match="at least two classes with an image each"):
         backend.adaptation(board, "photos", quick=True)
-    board.add_picture(two.id, PICTURE)
+    board.add_picture(two.id, picture_of(1))
     board.add_class("c")
     with pytest.raises(Refusal, match="“c” has no image yet"):
         backend.adaptation(board, "photos", quick=True)
@@ -100,9 +120,9 @@ def test_a_backend_offers_what_it_has() -> None:
 def test_what_adaptation_says_of_itself() -> None:
     board = Board(Limits())
     red, blue = board.add_class("red"), board.add_class("blue")
-    for _ in range(2):
-        board.add_picture(red.id, read_picture(png((250, 0, 0)), Limits()))
-        board.add_picture(blue.id, read_picture(png((0, 0, 250)), Limits()))
+    for shade in (250, 240):
+        board.add_picture(red.id, read_picture(png((shade, 0, 0)), Limits()))
+        board.add_picture(blue.id, read_picture(png((0, 0, shade)), Limits()))
     wrong = board.add_picture(red.id, read_picture(png((10, 0, 240)), Limits()))
     adapted = toy_backend().adaptation(board, "photos", quick=True)()
     said = adapted.as_json(board, "photos")
@@ -121,8 +141,8 @@ def test_what_adaptation_says_of_itself() -> None:
 
 def test_one_image_a_class_leaves_nothing_to_check_with() -> None:
     board = Board(Limits())
-    for name in "ab":
-        board.add_picture(board.add_class(name).id, PICTURE)
+    for shade, name in enumerate("ab"):
+        board.add_picture(board.add_class(name).id, picture_of(shade))
     said = toy_backend().adaptation(board, "photos", quick=True)().as_json(board, "photos")
     assert (said["estimate"], said["doubts"], said["trace"]) == (None, [], [])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -45,6 +46,18 @@ class Visit:
     def _note(self, url: str) -> None:
         if not url.startswith((self.address + "/", "data:", f"blob:{self.address}")):
             self.outside.append(url)
+
+    def files(self, name: str, data: bytes) -> object:
+        """What a browser hands to the place where a file is dropped."""
+        return self.page.evaluate_handle(
+            """([name, data]) => {
+                const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([bytes], name, { type: "image/png" }));
+                return transfer;
+            }""",
+            [name, base64.b64encode(data).decode()],
+        )
 
     def stroke(self, canvas: str, *points: tuple[float, float]) -> None:
         """Draws a line through points given as fractions of the pad."""
@@ -98,6 +111,21 @@ def test_from_pictures_to_a_model(visit: Visit, tmp_path: Path) -> None:
     )
     expect(page.locator(".toast")).to_contain_text("notes.jpg: That file is no image that can be read here")
     page.locator(".toast button").click()
+
+    # a picture can also be dropped on its class; the same one again is refused, and a name half typed stays
+    card = page.locator(".class").nth(1)
+    card.locator(".name").fill("Blue j")
+    for _ in range(2):
+        card.dispatch_event("drop", {"dataTransfer": visit.files("dropped.png", png((20, 70, 250)))})
+        expect(card.locator(".thumb img")).to_have_count(4)
+    expect(page.locator(".toast")).to_contain_text("dropped.png: That picture is already in this class")
+    page.locator(".toast button").click()
+    assert card.locator(".name").input_value() == "Blue j"
+    card.locator(".name").fill("Jay")
+    card.locator(".name").press("Enter")
+    card.locator(".thumb").nth(3).hover()
+    card.locator(".thumb .remove").nth(3).click()
+    expect(card.locator(".thumb")).to_have_count(3)
 
     # a picture drawn on the pad joins a class, and is taken out again
     page.locator(".class").nth(1).get_by_role("button", name="Draw", exact=True).click()

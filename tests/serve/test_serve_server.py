@@ -14,12 +14,13 @@ from serve_helpers import toy_backend
 
 from genmeta.cli.main import main
 from genmeta.core.errors import RunError, UsageError
+from genmeta.serve.guard import is_loopback
 from genmeta.serve.limits import Limits
-from genmeta.serve.server import address_of, bind, exposure, is_loopback, serve
+from genmeta.serve.server import address_of, bind, exposure, serve
 
 
 def test_loopback_is_told_from_the_rest() -> None:
-    assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "127.8.0.1")] == [True] * 4
+    assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "[::1]", "127.8.0.1")] == [True] * 5
     assert [is_loopback(host) for host in ("0.0.0.0", "192.168.0.9", "::", "example")] == [False] * 4
     assert exposure("127.0.0.1") == ""
     assert "bound to 0.0.0.0: whoever can reach this machine can use it" in exposure("0.0.0.0")

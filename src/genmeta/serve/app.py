@@ -17,7 +17,7 @@ from starlette.routing import Route
 from genmeta.core.errors import GenmetaError
 from genmeta.serve import handlers
 from genmeta.serve.adapting import Backend
-from genmeta.serve.guard import LOOPBACK, Guard
+from genmeta.serve.guard import Guard
 from genmeta.serve.handlers import Handler, Page
 from genmeta.serve.limits import Limits
 
@@ -76,7 +76,7 @@ def create_app(backend: Backend, limits: Limits | None = None, *, loopback: bool
             Route("/api/predict", own(handlers.predict), methods=["POST"]),
             Route("/api/model", own(handlers.download), methods=["GET"]),
         ],
-        middleware=[Middleware(Guard, hosts=LOOPBACK if loopback else None)],
+        middleware=[Middleware(Guard, loopback=loopback)],
         exception_handlers={GenmetaError: _refused, 404: _nowhere, 405: _nowhere, 500: _broken},
         lifespan=lifespan,
     )

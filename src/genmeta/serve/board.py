@@ -74,12 +74,19 @@ class Board:
         found = self.find(class_id)
         if len(found.pictures) >= self.limits.images:
             raise Refusal(f"“{found.name}” holds {self.limits.images} images, and that is plenty. Remove some first.")
+        if sum(len(each.pictures) for each in self.classes.values()) >= self.limits.pictures:
+            raise Refusal(f"There is room for {self.limits.pictures} images in all. Remove some to add others.")
         return found
 
     def add_picture(self, class_id: int, picture: Picture) -> int:
         """Adds an image to a class and returns its number."""
+        into = self.check_room(class_id)
+        for each in self.classes.values():
+            if any(picture.digest == known.digest for known in each.pictures.values()):
+                where = "in this class" if each is into else f"in “{each.name}”, and can be in one class only"
+                raise Refusal(f"That picture is already {where}.", 409)
         number = next(self._numbers)
-        self.check_room(class_id).pictures[number] = picture
+        into.pictures[number] = picture
         self.revision += 1
         return number
 

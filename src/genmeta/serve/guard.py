@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import ipaddress
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
@@ -25,7 +25,16 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address reaches only this very machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 class Guard:
@@ -36,8 +45,8 @@ class Guard:
     127.0.0.1 is not one), and a request that says where it comes from must come from this page.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
-        self.app, self.hosts = app, hosts
+    def __init__(self, app: ASGIApp, loopback: bool) -> None:
+        self.app, self.loopback = app, loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers or refuses one request."""
@@ -56,7 +65,7 @@ class Guard:
                 ]  # fmt: skip
             await send(message)
 
-        if self.hosts is not None and name.lower() not in self.hosts:
+        if self.loopback and not is_loopback(name):
             answer = JSONResponse({"error": "This page answers only on the machine it runs on."}, 403)
             await answer(scope, receive, send_guarded)
         elif origin is not None and origin.partition("://")[2].lower() != host.lower():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
+import hashlib
 import io
 import struct
 import warnings
@@ -32,10 +33,12 @@ class Picture(NamedTuple):
     Attributes:
         pixels: ``[H W 3]`` uint8, the shorter side reduced to `Limits.side`.
         thumbnail: a small WebP as a data URI, for the page.
+        digest: the same for the same pixels.
     """
 
     pixels: np.ndarray
     thumbnail: str
+    digest: bytes
 
 
 def read_picture(data: bytes, limits: Limits) -> Picture:
@@ -79,7 +82,8 @@ def picture(image: Image.Image, side: int = Limits.side) -> Picture:
     size = wide, high
     if size != image.size:
         image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
-    return Picture(np.asarray(image, dtype=np.uint8), _thumbnail(image))
+    pixels = np.asarray(image, dtype=np.uint8)
+    return Picture(pixels, _thumbnail(image), hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest())
 
 
 @functools.cache

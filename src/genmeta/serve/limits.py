@@ -17,6 +17,7 @@ class Limits:
         side: images are kept with the shorter side reduced to this many pixels.
         classes: classes of a visitor.
         images: images of a class.
+        pictures: images of a visitor.
         sessions: visitors at one time.
         memory_mb: pixels of all visitors' images, in MB.
         idle_minutes: a visitor who was silent for so long is forgotten; an open page is not silent.
@@ -30,6 +31,7 @@ class Limits:
     side: int = 256
     classes: int = 100
     images: int = 100
+    pictures: int = 500
     sessions: int = 100
     memory_mb: float = 1000.0
     idle_minutes: float = 15.0

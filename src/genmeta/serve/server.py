@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from collections.abc import Callable
 
@@ -12,17 +11,8 @@ import uvicorn
 from genmeta.core.errors import RunError, UsageError
 from genmeta.serve.adapting import Backend
 from genmeta.serve.app import create_app
+from genmeta.serve.guard import is_loopback
 from genmeta.serve.limits import Limits
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address reaches only this very machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def exposure(host: str) -> str:

@@ -12,6 +12,7 @@ export class Classes {
     this.changed = changed;
     this.list = [];
     this.doubts = new Map();
+    this.pending = new Set();
     this.limits = {};
     this.into = null;
     this.drawn = 0;
@@ -47,22 +48,42 @@ export class Classes {
     return null;
   }
 
+  /** Draws all classes anew; a name that is being typed stays as it is. */
   render() {
+    const typed = document.activeElement?.closest?.(".class .name");
+    const kept = typed && { id: typed.closest(".class").dataset.class, value: typed.value, at: [typed.selectionStart, typed.selectionEnd] };
     const more = h("button", { type: "button", class: "add-class", onclick: () => this.add() }, "+ Add a class");
     $("classes").replaceChildren(...this.list.map((one, at) => this.card(one, at)), more);
+    const again = kept && $("classes").querySelector(`[data-class="${kept.id}"] .name`);
+    if (again) {
+      again.value = kept.value;
+      again.focus({ preventScroll: true });
+      again.setSelectionRange(...kept.at);
+    }
+  }
+
+  /** Waits until everything that was begun has reached the server. */
+  async settled() {
+    while (this.pending.size) await Promise.all(this.pending);
+  }
+
+  /** Notes work that is under way. */
+  track(work) {
+    this.pending.add(work);
+    return work.finally(() => this.pending.delete(work));
   }
 
   card(one, at) {
     const name = h("input", {
       class: "name", value: one.name, maxlength: 60, "aria-label": `Name of class ${at + 1}`, spellcheck: "false",
-      onfocus: (event) => event.target.select(),
+      onclick: (event) => event.target.selectionStart === event.target.selectionEnd && /^Class \d+$/.test(one.name) && event.target.select(),
       onkeydown: (event) => event.key === "Enter" && event.target.blur(),
-      onchange: (event) => this.rename(one, event.target),
+      onchange: (event) => this.track(this.rename(one, event.target)),
     });
     const files = h("input", {
       type: "file", accept: "image/*", multiple: true, "aria-label": `Pictures for ${one.name}`,
       onchange: (event) => {
-        this.upload(one, [...event.target.files]);
+        this.track(this.upload(one, [...event.target.files]));
         event.target.value = "";
       },
     });
@@ -79,7 +100,7 @@ export class Classes {
         h("button", { type: "button", class: "button", onclick: () => this.openPad(one) }, "Draw"),
         h("span", { class: "count" }, one.images.length ? plural(one.images.length, "picture") : "")),
     );
-    dropzone(card, (dropped) => this.upload(one, dropped));
+    dropzone(card, (dropped) => this.track(this.upload(one, dropped)));
     return card;
   }
 

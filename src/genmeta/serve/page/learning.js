@@ -113,8 +113,9 @@ export class Learning {
   async adapt() {
     if (this.busy) return;
     this.busy = true;
-    $("working-text").textContent = "Starting…";
+    $("working-text").textContent = this.classes.pending.size ? "Waiting for the pictures to arrive…" : "Starting…";
     this.render();
+    await this.classes.settled();
     const answer = await attempt(() => server.adapt($("quick").checked));
     this.busy = false;
     if (answer) await this.follow(answer.job);
