@@ -29,7 +29,7 @@ REAL = "../shared/data"
 SCRATCH, FOREST = "scratch", "random forest"
 
 #: Every training starts from the learner of "base", a prototype network, and goes on for as many meta-steps.
-BASE_STEPS, STEPS = 400, 100
+BASE_STEPS, STEPS = 300, 60
 METHODS: dict[str, dict[str, Any]] = {
     "base": {"method": "protonet", "steps": BASE_STEPS, "lr": 0.004},
     "hypernet": {},
