@@ -7,6 +7,7 @@ from genmeta.reports.detections import detection_picture
 from genmeta.reports.episodes import task_picture
 from genmeta.reports.few_shot import comparison_report
 from genmeta.reports.page import render, write_report
+from genmeta.reports.segmentations import segmentation_picture
 from genmeta.reports.svg import figure_svg
 from genmeta.reports.tables import accuracy_table, score_table, steps_table
 from genmeta.reports.terminal import print_table
@@ -28,6 +29,7 @@ __all__ = [
     "print_table",
     "render",
     "score_table",
+    "segmentation_picture",
     "steps_table",
     "task_picture",
     "weights_picture",

@@ -12,7 +12,7 @@ from genmeta.engine.evaluation import Evaluation, Interval
 from genmeta.reports.blocks import Picture
 from genmeta.reports.colours import series
 from genmeta.reports.svg import drawing, new_figure, plot_axes, shorten
-from genmeta.reports.tables import check, count
+from genmeta.reports.tables import check, count, score_name
 
 _WIDTH = 5.2  # inches; small enough that its text can be read on a phone
 
@@ -52,9 +52,10 @@ def accuracy_curves(evaluations: Mapping[str, Evaluation], title: str = "Accurac
     _labels(axes, [shorten(name, 20) for name in evaluations], ends, 0.185 / height)
     said = "; ".join(f"{name} {_said(evaluation)}" for name, evaluation in evaluations.items())
     caption = (
-        "Mean accuracy over episodes; the band is its 95 % confidence interval. Dotted: not scored beyond this step."
+        f"{score_name(evaluations)}, mean over episodes; the band is its 95 % confidence interval. "
+        "Dotted: not scored beyond this step."
     )
-    return Picture(figure, f"{title}. Accuracy against adaptation steps: {said}.", caption)
+    return Picture(figure, f"{title}. {score_name(evaluations)} against adaptation steps: {said}.", caption)
 
 
 def _curve(axes: Axes, at: int, evaluation: Evaluation, right: float) -> float:

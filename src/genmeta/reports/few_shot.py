@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from genmeta.core.randomness import seeded
 from genmeta.core.types import Task
 from genmeta.engine import Trained
 from genmeta.engine.evaluation import episodes
-from genmeta.reports.blocks import Report, Section
+from genmeta.reports.blocks import Picture, Report, Section
 from genmeta.reports.calibration import calibration_curves
 from genmeta.reports.curves import accuracy_curves
+from genmeta.reports.detections import detection_picture
 from genmeta.reports.episodes import task_picture
-from genmeta.reports.tables import accuracy_table, score_table, steps_table
+from genmeta.reports.segmentations import segmentation_picture
+from genmeta.reports.tables import accuracy_table, score_name, score_table, steps_table
 from genmeta.reports.weights import weights_picture
 from genmeta.scenarios import Comparison, open_tasks, provenance
+from genmeta.vision import Detection, Segmentation, VisualTask
+from genmeta.vision.center_maps import BOX_CHANNELS
+from genmeta.vision.peaks import Detections
+from genmeta.vision.segmentation import at_size_of
 
 
 def comparison_report(comparisons: Sequence[Comparison]) -> Report:
@@ -27,7 +34,7 @@ def comparison_report(comparisons: Sequence[Comparison]) -> Report:
     return Report(
         title="Few-shot comparison: " + ", ".join(first.evaluations),
         summary=(
-            "Every method answers the same tasks. Accuracies are means over tasks with 95 % confidence intervals; each "
+            "Every method answers the same tasks. Scores are means over tasks with 95 % confidence intervals; each "
             "query image is classified on its own."
         ),
         sections=tuple(sections),
@@ -54,7 +61,7 @@ def _sections(comparison: Comparison) -> list[Section]:
         blocks=(
             accuracy_table(evaluations, config.steps, comparison.reference),
             score_table(evaluations, config.steps[-1:]),
-            accuracy_curves(evaluations, "Accuracy against adaptation steps"),
+            accuracy_curves(evaluations, f"{score_name(evaluations)} against adaptation steps"),
             calibration_curves(evaluations, dict.fromkeys(evaluations, last)),
             steps_table(evaluations),
         ),
@@ -72,12 +79,23 @@ def _closely(trained: Trained, comparison: Comparison, name: str) -> Section:
             task, steps, seeded(comparison.config.seed, "start", 0), samples=1
         )
     names = [tasks.class_name(int(i)) for i in task.class_ids[0]]
-    probabilities = torch.softmax(outputs[steps][0], -1)
     return Section(
         heading=f"One of these tasks, answered by {name}",
         text="The support images are all that the generator sees of these classes.",
         blocks=(
-            task_picture(task.support, task.query, probabilities, names),
+            _answered(meta_learner.vision, task, outputs[steps], names),
             weights_picture(start.weights, trajectory[-1], names),
         ),
     )
+
+
+def _answered(vision: VisualTask, task: Task, outputs: Tensor, names: Sequence[str]) -> Picture:
+    """The picture of a visual task."""
+    if isinstance(vision, Segmentation):
+        answer = at_size_of(outputs, task.query.labels)[0].argmax(-1)
+        return segmentation_picture(task.support, task.query, answer, names)
+    if isinstance(vision, Detection):
+        found = Detections(*(leaf[0] for leaf in vision.detect(outputs)))
+        heat = torch.softmax(outputs[0, ..., :-BOX_CHANNELS], -1)[..., 1:].permute(0, 3, 1, 2)
+        return detection_picture(task.support, task.query, found, heat, names[1:])
+    return task_picture(task.support, task.query, torch.softmax(outputs[0], -1), names)

@@ -67,8 +67,9 @@ def score_table(
     for name, step in last.items():
         if step < 0:
             raise UsageError(f"{name!r} was scored after {sorted(evaluations[name])} steps, none of {list(steps)}.")
-    headers = ["Method", *(f"Accuracy, {count(step)}" for step in steps), "NLL", "ECE", "Adaptation, ms"]
-    caption = "Accuracy in percent with its 95 % confidence interval over episodes; the highest mean is bold. "
+    said = score_name(evaluations)
+    headers = ["Method", *(f"{said}, {count(step)}" for step in steps), "NLL", "ECE", "Adaptation, ms"]
+    caption = f"{said} in percent with its 95 % confidence interval over episodes; the highest mean is bold. "
     caption += "NLL (nats per image), ECE (percent) and time for one task are after the last step shown for the method."
     against: StepScores | None = None
     at = steps[-1] if reference_step is None else reference_step
@@ -105,7 +106,8 @@ def accuracy_table(evaluations: Mapping[str, Evaluation], steps: Sequence[int], 
             raise UsageError(f"{name!r} was scored after {sorted(scores)} steps, not after {missing[0]}.")
     last = steps[-1]
     headers = ["Method", *(count(step) for step in steps)]
-    caption = "Accuracy in percent with its 95 % confidence interval, the same episodes for every method."
+    said = score_name(evaluations)
+    caption = f"{said} in percent with its 95 % confidence interval, the same episodes for every method."
     against = None if reference is None or len(evaluations) < 2 else _reference(evaluations, reference, last)
     if against is not None:
         headers += [f"Δ at {step}" for step in dict.fromkeys((steps[0], last))]
@@ -147,10 +149,22 @@ def steps_table(evaluations: Mapping[str, Evaluation], accuracies: Sequence[floa
         rows.append(tuple(row))
     scored = sorted({step for evaluation in evaluations.values() for step in evaluation})
     caption = (
-        "The fewest adaptation steps whose mean accuracy is at least the one named, and the time for one task; "
+        f"The fewest adaptation steps whose {in_text(score_name(evaluations))} is on average at least the one named, "
+        "and the time for one task; "
         f"scored after {', '.join(map(str, scored))} steps."
     )
     return Table(tuple(headers), tuple(rows), caption)
+
+
+def score_name(evaluations: Mapping[str, Evaluation]) -> str:
+    """What the main score is called, ``Accuracy`` for classification."""
+    metric = next((scores.metric for each in evaluations.values() for scores in each.values()), "accuracy")
+    return {"miou": "Mean IoU", "ap50": "AP50"}.get(metric, metric.capitalize())
+
+
+def in_text(name: str) -> str:
+    """The name of a score within a sentence."""
+    return name if name[-1].isupper() or name[-1].isdigit() else name.lower()
 
 
 def _percent(scores: StepScores) -> Interval:
