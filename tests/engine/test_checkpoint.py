@@ -15,7 +15,16 @@ from toys import make_learner, make_method, make_task, perturb, tiny_options
 from genmeta.core.errors import CheckpointError
 from genmeta.core.randomness import seeded
 from genmeta.engine import load, read_header
-from genmeta.engine.checkpoint import MODEL, SCHEMA, learner_header, load_weights, save_model
+from genmeta.engine.checkpoint import (
+    MODEL,
+    SCHEMA,
+    build,
+    learner_header,
+    load_weights,
+    save_changes,
+    save_model,
+    save_tensors,
+)
 from genmeta.methods import METHODS, MetaLearner
 
 
@@ -49,6 +58,32 @@ def test_every_tensor_is_saved(tmp_path: Path) -> None:
     assert load_file(path).keys() == it.state_dict().keys()
     assert read_header(path)["schema"] == SCHEMA
     assert read_header(tmp_path) == read_header(path)
+
+
+def test_changes_alone_are_saved_and_the_rest_is_built_again(tmp_path: Path) -> None:
+    it = make_method("film-transfer")
+    with torch.no_grad():
+        it.generator.film.add_(0.25)
+        it.learner.own_weights()["blocks.1.norm.scale"].mul_(1.5)
+    settings = header("film-transfer", it)
+    save_changes(tmp_path / MODEL, it, settings)
+    stored = load_file(tmp_path / MODEL)
+    assert stored.keys() == {"generator.film", "learner.blocks.1.norm.scale"} | _drawn(it, settings, tmp_path)
+    assert all(value.dtype == torch.float16 for value in stored.values())
+    again = load(tmp_path).meta_learner.state_dict()
+    for name, value in it.state_dict().items():
+        torch.testing.assert_close(again[name], value, rtol=1e-3, atol=1e-3)
+    save_tensors(tmp_path / MODEL, {**stored, "other": torch.zeros(2)}, {**settings, "changes": True})
+    with pytest.raises(CheckpointError, match=r"for another learner: 1 tensors differ, first 'other'"):
+        load(tmp_path)
+
+
+def _drawn(it: MetaLearner, settings: dict[str, Any], path: Path) -> set[str]:
+    """Tensors that a seed draws, and that are therefore not those of a newly built meta-learner."""
+    built = build({"schema": SCHEMA, **settings}, path).state_dict()
+    return {
+        name for name, value in make_method("film-transfer").state_dict().items() if not torch.equal(value, built[name])
+    }
 
 
 def test_the_learner_alone_can_be_taken(tmp_path: Path) -> None:

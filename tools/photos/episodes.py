@@ -69,7 +69,8 @@ class Source:
         def place(name: str) -> float:
             return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
 
-        chosen = [n for n in self.classes if (place(n) < HELD_BACK[self.name]) == (part == "val")]
+        part_held = HELD_BACK[self.name.removeprefix("new-")]
+        chosen = [n for n in self.classes if (place(n) < part_held) == (part == "val")]
         return sorted(chosen)
 
     def episode(
@@ -115,16 +116,16 @@ class Mixture:
         self.p = p / p.sum()
 
     def training(self, rng: np.random.Generator, *, views: int = 2) -> Episode:
-        """Ranged ways and shots, at most 40 support images."""
+        """Ranged ways and shots, at most 30 support images."""
         s = int(rng.choice(len(self.sources), p=self.p))
         source = self.sources[s]
         style = int(rng.integers(len(source.styles)))
         ways = int(rng.integers(2, 11))
-        limit = 9 if source.name == "caltech" else 3 if source.name == "emoji" else 4
-        limit = min(limit, 40 // ways) if source.name != "mnist" else 40 // ways
+        limit = {"caltech": 9, "new-caltech": 6, "emoji": 3, "new-emoji": 3}.get(source.name, 4)
+        limit = min(limit, 30 // ways) if source.name != "mnist" else 30 // ways
         shots = 1 if rng.random() < 0.3 else int(rng.integers(1, max(2, limit + 1)))
-        queries = 10 if source.name in ("caltech", "mnist") else 2
-        queries = max(1, min(queries, 40 // ways))
+        queries = {"caltech": 10, "mnist": 10, "new-caltech": 6, "new-emoji": 1}.get(source.name, 2)
+        queries = max(1, min(queries, 30 // ways))
         return source.episode(rng, self.names[s], style, ways, shots, queries, views)
 
     def fixed(self, source: int, style: int, shots: int, number: int, *, views: int = 2) -> Episode:

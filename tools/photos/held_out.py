@@ -1,16 +1,25 @@
-"""Early maps of the sets that nothing was trained or chosen on, in the views that adaptation uses; made once.
+"""Early maps, in the views that adaptation uses, of the held-out sets and of open sets that only serve to choose.
 
-python tools/photos/held_out.py --data ../shared/data --out HELD_OUT
+Nothing is trained or chosen on the held-out ones. The ``choose-`` sets are domains that meta-training has not seen
+either: crops of playing cards and blood cells, and the validation classes of Caltech-101 in styles of their own.
+
+python tools/photos/held_out.py --data ../shared/data --views VIEWS --out HELD_OUT
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from episodes import Source
+from PIL import Image, ImageFilter
+from styles import SIDE
+from views import caltech_photos
 
 from genmeta.core.randomness import seeded
 from genmeta.data import open_dataset
@@ -27,15 +36,78 @@ SETS = {
     "gtsrb": "folder:{}/gtsrb_32_3pertrack.zip",
     "digits": "digits",
 }
+CHOOSING = ("choose-cards", "choose-cells", "choose-emboss", "choose-halftone")
 #: Most images of a class, drawn at random: enough for many different episodes.
 CAP = 90
+Groups = dict[str, list[np.ndarray]]
+
+
+def crops(root: Path, name: str) -> Groups:
+    """Boxes of a COCO file by category, with a margin, as squares."""
+    file = zipfile.ZipFile(root / "detection" / f"{name}.zip")
+    listing = json.loads(file.read(next(n for n in file.namelist() if n.endswith("annotations.json"))))
+    names = {image["id"]: image["file_name"] for image in listing["images"]}
+    kinds = {kind["id"]: kind["name"] for kind in listing["categories"]}
+    places = {n.rpartition("/")[2]: n for n in file.namelist()}
+    groups: Groups = {}
+    for box in listing["annotations"]:
+        have = groups.setdefault(kinds[box["category_id"]], [])
+        x, y, w, h = box["bbox"]
+        if len(have) < CAP and min(w, h) >= 12:
+            picture = Image.open(io.BytesIO(file.read(places[names[box["image_id"]].rpartition("/")[2]]))).convert(
+                "RGB"
+            )
+            m = 0.1 * max(w, h)
+            piece = picture.crop((round(x - m), round(y - m), round(x + w + m), round(y + h + m)))
+            have.append(np.asarray(piece.resize((SIDE, SIDE), Image.Resampling.BICUBIC)))
+    return groups
+
+
+def caltech_in(root: Path, views: Path, style: str) -> Groups:
+    """The validation classes of Caltech-101 in a style that meta-training does not know."""
+    held_back = set(Source.open(views / "caltech").split("val"))
+    groups: Groups = {}
+    for name, images in caltech_photos(root).items():
+        for image in images[:25] if name in held_back else []:
+            picture = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+            if style == "emboss":
+                picture = picture.filter(ImageFilter.EMBOSS).filter(ImageFilter.GaussianBlur(0.7))
+            else:  # dots, larger where it is darker
+                grey = np.asarray(picture.convert("L"), np.float32) / 255
+                y, x = np.mgrid[:SIDE, :SIDE]
+                screen = (np.sin(x * 1.2 + y * 0.6) * np.sin(y * 1.2 - x * 0.6) + 1) / 2
+                picture = Image.fromarray(((grey > screen) * 255).astype(np.uint8)).convert("RGB")
+            groups.setdefault(name, []).append(np.asarray(picture))
+    return groups
+
+
+def chosen(name: str, args: argparse.Namespace) -> tuple[np.ndarray, list[str], list[int]]:
+    """Images, classes and their numbers of a ``choose-`` set."""
+    kind = name.removeprefix("choose-")
+    files = {"cards": "cards", "cells": "bccd"}
+    groups = crops(args.data, files[kind]) if kind in files else caltech_in(args.data, args.views, kind)
+    return np.concatenate([np.stack(g) for g in groups.values()]), list(groups), [len(g) for g in groups.values()]
+
+
+def held_out(name: str, args: argparse.Namespace) -> tuple[np.ndarray, list[str], list[int]]:
+    """Images, classes and their numbers of a held-out set."""
+    data = open_dataset(SETS[name].format(args.data), size=SIDE, channels=3)
+    rng = np.random.default_rng(0)
+    picked = []
+    for k in range(len(data.class_names)):
+        # three frames of each passing of a sign are three times the same picture: one of them
+        every = slice(1, None, 3) if name == "gtsrb" else slice(None)
+        inside = rng.permutation(np.arange(data.offsets[k], data.offsets[k + 1])[every])[:CAP]
+        picked.append(np.sort(inside))
+    return data.images[np.concatenate(picked)], list(data.class_names), [len(p) for p in picked]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--views", type=Path, required=True)
+    parser.add_argument("--sets", default=",".join([*SETS, *CHOOSING]))
     args = parser.parse_args()
     torch.set_num_threads(1)
     learner = build_learner(LearnerConfig("efficientnet-lite0", 3, 112), seeded(0))
@@ -44,20 +116,11 @@ def main() -> None:
     for name in args.sets.split(","):
         if (args.out / f"{name}.json").exists():
             continue
-        data = open_dataset(SETS[name].format(args.data), size=112, channels=3)
-        rng = np.random.default_rng(0)
-        picked, counts = [], []
-        for k in range(len(data.class_names)):
-            # three frames of each passing of a sign are three times the same picture: one of them
-            every = slice(1, None, 3) if name == "gtsrb" else slice(None)
-            inside = rng.permutation(np.arange(data.offsets[k], data.offsets[k + 1])[every])[:CAP]
-            picked.append(np.sort(inside))
-            counts.append(len(inside))
-        index = np.concatenate(picked)
-        maps = np.lib.format.open_memmap(args.out / f"{name}.maps.npy", "w+", np.float16, (len(index), 3, 14, 14, 40))
-        features = np.zeros((len(index), 1280), np.float32)
-        for at in range(0, len(index), 32):
-            images = torch.from_numpy(data.images[index[at : at + 32]]).permute(0, 3, 1, 2).float().div(255)
+        pixels, classes, counts = (chosen if name in CHOOSING else held_out)(name, args)
+        maps = np.lib.format.open_memmap(args.out / f"{name}.maps.npy", "w+", np.float16, (len(pixels), 3, 14, 14, 40))
+        features = np.zeros((len(pixels), 1280), np.float32)
+        for at in range(0, len(pixels), 32):
+            images = torch.from_numpy(pixels[at : at + 32]).permute(0, 3, 1, 2).float().div(255)
             with torch.no_grad():
                 for v, view in enumerate(fixed_views(images[None])):
                     early = learner.early(run, view[0])
@@ -66,9 +129,9 @@ def main() -> None:
                         features[at : at + 32] = learner.late(run, early).numpy()
         maps.flush()
         np.save(args.out / f"{name}.features.npy", features)
-        meta = {"classes": list(data.class_names), "counts": counts, "data": SETS[name].format("../shared/data")}
+        meta = {"classes": classes, "counts": counts, "data": SETS.get(name, name).format("../shared/data")}
         (args.out / f"{name}.json").write_text(json.dumps(meta))
-        print(name, len(index), flush=True)
+        print(name, len(pixels), flush=True)
 
 
 if __name__ == "__main__":

@@ -77,12 +77,61 @@ def plain(image: Array, rng: np.random.Generator) -> Array:
     return image
 
 
+def thermal(image: Array, rng: np.random.Generator) -> Array:
+    """Grey levels as colours of a random ramp, as instruments show them."""
+    grey = image.mean(-1)
+    grey = (grey - grey.min()) / max(float(np.ptp(grey)), 1e-3)
+    stops = rng.random((4, 3))
+    stops = stops[np.argsort(stops.mean(1))] if rng.random() < 0.5 else stops
+    return np.stack([np.interp(grey, np.linspace(0, 1, 4), stops[:, c]) for c in range(3)], -1).astype(np.float32)
+
+
+def solarised(image: Array, rng: np.random.Generator) -> Array:
+    """Bright tones turned into dark ones, hues exchanged."""
+    bend = rng.uniform(0.35, 0.75)
+    out = np.where(image > bend, 2 * bend - image, image).clip(0, 1) / bend
+    return out[..., rng.permutation(3)].clip(0, 1).astype(np.float32)
+
+
+def woodcut(image: Array, rng: np.random.Generator) -> Array:
+    """Two tones: darker or brighter than the surroundings."""
+    grey = ndimage.gaussian_filter(image.mean(-1), rng.uniform(0.5, 1.5))
+    local = ndimage.gaussian_filter(grey, rng.uniform(6, 18))
+    cut = (grey > local + rng.uniform(-0.04, 0.04)).astype(np.float32)
+    front, back = rng.random(3) * 0.5, 0.5 + rng.random(3) * 0.5
+    return (front + (back - front) * ndimage.gaussian_filter(cut, 0.6)[..., None]).astype(np.float32)
+
+
+def mosaic(image: Array, rng: np.random.Generator) -> Array:
+    """Tiles of one colour, grout between them."""
+    tile = int(rng.integers(4, 9))
+    side = image.shape[0] // tile
+    small = resized(image, side)
+    out = np.kron(small, np.ones((tile, tile, 1), np.float32))
+    out[::tile] *= rng.uniform(0.3, 1.0)
+    out[:, ::tile] *= rng.uniform(0.3, 1.0)
+    return resized(out.clip(0, 1))
+
+
+def grainy(image: Array, rng: np.random.Generator) -> Array:
+    """Grey, noisy, moved while it was taken."""
+    grey = np.repeat(image.mean(-1, keepdims=True), 3, -1)
+    moved = ndimage.uniform_filter1d(grey, int(rng.integers(2, 9)), axis=int(rng.integers(2)))
+    noise = rng.normal(size=(*moved.shape[:2], 1)) * rng.uniform(0.05, 0.2)
+    return ((moved - 0.5) * rng.uniform(0.4, 1.0) + 0.5 + noise).clip(0, 1).astype(np.float32)
+
+
 STYLES: dict[str, Callable[[Array, np.random.Generator], Array]] = {
     "plain": plain,
     "sketch": sketch,
     "cartoon": cartoon,
     "paint": paint,
     "few_pixels": few_pixels,
+    "thermal": thermal,
+    "solarised": solarised,
+    "woodcut": woodcut,
+    "mosaic": mosaic,
+    "grainy": grainy,
 }
 
 

@@ -47,12 +47,13 @@ def as_maps(values: Tensor) -> Tensor:
 def logits(it: FilmTransfer, episode: Episode, steps: int, *, differentiable: bool) -> Tensor:
     """Of the query images, after so many steps."""
     views = [as_maps(episode.support[:, v]) for v in range(episode.support.shape[1])]
-    support = Support(views, episode.targets[None], episode.ways, torch.float32)
-    frozen = unit(episode.frozen)[None]
+    members = F.one_hot(episode.targets, episode.ways).float()[None]
+    support = Support(views, members, unit(episode.frozen)[None])
     with torch.set_grad_enabled(differentiable):
-        path, _ = it.trajectory(support, frozen, steps, differentiable=differentiable)
-        rows, _ = it.rows(support, frozen, path[-1], steps)
-        features = it.both_features(as_maps(episode.query), {**path[-1], ROWS: rows}, None)
+        start, written = it.write(support)
+        end = it.path(support, start, written.step_sizes, steps, differentiable)[-1]
+        rows, _ = it.rows(support, end, written, it.left_out(support, start), steps)
+        features = it.both_features(as_maps(episode.query), {**end, ROWS: rows}, None)
         return it.vision.outputs(features, rows)[0]
 
 
@@ -64,11 +65,11 @@ def unit(features: Tensor) -> Tensor:
 
 def groups(it: FilmTransfer, scale: float) -> list[dict]:
     """Parameters by how fast they move."""
-    rates = {"sharpness": 0.01, "log_alpha": 0.03, "generator": 1e-3, "norm": 1e-3, "other": 1.5e-4}
+    rates = {"sharpness": 0.01, "fallback": 0.01, "log_alpha": 0.03, "generator": 1e-3, "norm": 1e-3, "other": 1.5e-4}
     parts: dict[str, list] = {name: [] for name in rates}
     for name, parameter in it.named_parameters():
         if parameter.requires_grad:
-            kind = next((k for k in ("sharpness", "log_alpha", "generator", "norm") if k in name), "other")
+            kind = next((k for k in ("sharpness", "fallback", "log_alpha", "generator", "norm") if k in name), "other")
             parts[kind].append(parameter)
     return [{"params": p, "lr": scale * rates[k], "peak": scale * rates[k]} for k, p in parts.items() if p]
 
@@ -86,6 +87,11 @@ def work(rank: int, args: argparse.Namespace) -> None:
         it.load_state_dict(
             {k: v for k, v in state["model"].items() if k in own and own[k].shape == v.shape}, strict=False
         )
+    if args.freeze:
+        for name, parameter in it.learner.named_parameters():
+            parameter.requires_grad_(name in it._names)
+    with torch.no_grad():
+        it.generator.log_alpha += math.log(args.longer)
     parameters = [p for p in it.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(groups(it, args.lr), betas=(0.9, 0.99))
     step, used = 0, 0.0
@@ -138,7 +144,7 @@ def work(rank: int, args: argparse.Namespace) -> None:
             for s in sorted({r[1] for r in recent}):
                 line[f"accuracy_{s}"] = round(float(np.mean([r[3] for r in recent if r[1] == s])), 4)
             print(json.dumps(line), flush=True)
-        if rank == 0 and (time.monotonic() - saved > 120 or clock.item() >= 60 * args.minutes):
+        if rank == 0 and (time.monotonic() - saved > 90 or clock.item() >= 60 * args.minutes):
             saved = time.monotonic()
             state = {
                 "model": it.state_dict(),
@@ -164,6 +170,8 @@ def main() -> None:
     parser.add_argument("--start", type=float, default=0.3, help="fraction of episodes that train the start alone")
     parser.add_argument("--directions", type=int, default=32)
     parser.add_argument("--learns", default="film")
+    parser.add_argument("--freeze", action="store_true", help="of the network, train scales and shifts alone")
+    parser.add_argument("--longer", type=float, default=1.0, help="factor on the step sizes at the beginning")
     parser.add_argument("--lr", type=float, default=1.0)
     parser.add_argument("--init", default="")
     parser.add_argument("--mix", default="")

@@ -26,6 +26,8 @@ from genmeta.data import open_dataset
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.learners.base import Pass
 
+#: Styles that the start is not trained in, for step sizes and corrections to learn what a new domain needs.
+NEW_STYLES = ("thermal", "solarised", "woodcut", "mosaic", "grainy")
 #: Source -> (style, number of views).
 VIEWS = {
     "caltech": [("plain", 3), ("sketch", 2), ("cartoon", 2), ("paint", 2), ("few_pixels", 2)],
@@ -33,9 +35,11 @@ VIEWS = {
     "omniglot": [("drawn", 2)],
     "glyphs": [("drawn", 2)],
     "mnist": [("drawn", 2)],
+    "new-caltech": [(style, 2) for style in NEW_STYLES],
+    "new-emoji": [(style, 2) for style in NEW_STYLES],
 }
 #: Most images of a class.
-CAPS = {"caltech": 50, "emoji": 5, "omniglot": 6, "glyphs": 6, "mnist": 100}
+CAPS = {"caltech": 50, "emoji": 5, "omniglot": 6, "glyphs": 6, "mnist": 100, "new-caltech": 14, "new-emoji": 4}
 Item = tuple[str, Callable[[np.random.Generator, str], np.ndarray]]
 
 
@@ -60,10 +64,11 @@ def caltech_photos(root: Path) -> dict[str, list[np.ndarray]]:
 
 def items(source: str, root: Path) -> Iterator[Item]:
     """(class, how to draw a view in a style) of each image."""
+    cap, source = CAPS[source], source.removeprefix("new-")
     if source in ("caltech", "emoji"):
         photos = caltech_photos(root)
     if source == "caltech":
-        for name, image in capped(photos, CAPS[source]):
+        for name, image in capped(photos, cap):
             yield name, lambda rng, style, image=image: STYLES[style](resized(image.astype(np.float32) / 255), rng)
     elif source == "emoji":
         pool = [image for images in photos.values() for image in images[:10]]
@@ -72,6 +77,8 @@ def items(source: str, root: Path) -> Iterator[Item]:
         for name in sorted(file.namelist()):
             if name.endswith(".webp"):
                 groups[name.split("/")[-1]].append(name)
+        if cap == CAPS["new-emoji"]:
+            groups = {name: groups[name] for name in sorted(groups)[::5]}
 
         def compose(rng: np.random.Generator, style: str, name: str) -> np.ndarray:
             rgba = np.asarray(Image.open(io.BytesIO(file.read(name))).convert("RGBA"))
@@ -80,7 +87,7 @@ def items(source: str, root: Path) -> Iterator[Item]:
                 back = np.ones_like(back)
             return STYLES[style](on_ground(rgba, back, rng).clip(0, 1), rng)
 
-        for cls, name in capped(groups, CAPS[source]):
+        for cls, name in capped(groups, cap):
             yield cls, lambda rng, style, name=name: compose(rng, style, name)
     else:
         if source == "omniglot":
@@ -115,7 +122,7 @@ def items(source: str, root: Path) -> Iterator[Item]:
             def load(image: np.ndarray) -> np.ndarray:
                 return image.reshape(28, 28).astype(np.float32) / 255
 
-        for cls, entry in capped(groups, CAPS[source]):
+        for cls, entry in capped(groups, cap):
             yield cls, lambda rng, style, entry=entry: drawn(load(entry), rng)
 
 
@@ -142,7 +149,7 @@ def main() -> None:
             folder / f"maps.{args.worker}.npy", "w+", np.float16, (len(mine), len(views), 14, 14, 40)
         )
         features = np.zeros((len(mine), len(firsts), 1280), np.float16)
-        flip = source in ("caltech", "emoji")
+        flip = source.removeprefix("new-") in ("caltech", "emoji")
         for at in range(0, len(mine), 8):
             batch = []
             for i, (_, draw) in enumerate(mine[at : at + 8]):

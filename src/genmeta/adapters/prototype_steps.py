@@ -37,25 +37,30 @@ def left_out_logits(
     return torch.where(membership > 0, own_cosine, cosines)
 
 
+def lonely(membership: Float[Tensor, "T N K"]) -> Tensor:
+    """``[T]`` whether some class of a task has one image, so that nothing is left where that image is left out."""
+    return (membership.sum(1) < 1.5).any(1)
+
+
 def support_loss(
-    features: ViewFeatures, weights: Weights, step: int, views: int, membership: Tensor, two: bool
+    features: ViewFeatures, weights: Weights, step: int, views: int, membership: Tensor
 ) -> Float[Tensor, " T"]:
     """Cross-entropy of each support image against the prototypes of the others, in one view or across two.
 
     With one image in some class there are no others: then two views of the set classify each other.
     """
-    targets = membership.argmax(-1)
-    first = features(weights, step % views)
-    pairs = [(first, first)]
-    if two:
-        second = features(weights, (step + 1) % views)
-        pairs = [(first, second), (second, first)]
-    losses = []
-    for prototypes, classified in pairs:
+    targets, alone = membership.argmax(-1), lonely(membership)
+
+    def loss(prototypes: Tensor, classified: Tensor) -> Tensor:
         logits = SHARPNESS * left_out_logits(prototypes, classified, membership)
         each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-        losses.append(each.view(targets.shape).mean(1))
-    return torch.stack(losses).mean(0)
+        return each.view(targets.shape).mean(1)
+
+    first = features(weights, step % views)
+    if not alone.any():
+        return loss(first, first)
+    second = features(weights, (step + 1) % views)
+    return torch.where(alone, (loss(first, second) + loss(second, first)) / 2, loss(first, first))
 
 
 def prototype_steps(
@@ -84,12 +89,11 @@ def prototype_steps(
         views: how many views there are.
         differentiable: keep the graph to the start and the step sizes; the gradients themselves are numbers.
     """
-    two = bool((membership.sum(1) < 1.5).any())
     weights, trajectory = start, [start]
     for step in range(steps):
         with torch.enable_grad():
             at = {name: value.detach().requires_grad_() for name, value in weights.items()}
-            total = support_loss(features, at, step, views, membership, two).sum()
+            total = support_loss(features, at, step, views, membership).sum()
             gradients = torch.autograd.grad(total, list(at.values()))
         moved: Weights = {}
         for (name, value), gradient in zip(weights.items(), gradients, strict=True):
@@ -101,4 +105,4 @@ def prototype_steps(
     return trajectory
 
 
-__all__ = ["SHARPNESS", "left_out_logits", "prototype_steps", "support_loss"]
+__all__ = ["SHARPNESS", "left_out_logits", "lonely", "prototype_steps", "support_loss"]

@@ -54,6 +54,17 @@ def save_model(path: str | Path, meta_learner: nn.Module, config: Mapping[str, A
     save_tensors(path, meta_learner.state_dict(), config)
 
 
+def save_changes(path: str | Path, meta_learner: MetaLearner, config: Mapping[str, Any]) -> None:
+    """Writes the tensors that meta-training has changed, in half precision: the others are those of a newly built one.
+
+    For a learner whose own tensors come with a package; what the settings alone do not determine would be lost.
+    """
+    built = build({"schema": SCHEMA, **config}, path).state_dict()
+    state = meta_learner.state_dict()
+    changed = {name: value.half() for name, value in state.items() if not torch.equal(value, built[name])}
+    save_tensors(path, changed, {**config, "changes": True})
+
+
 def save_tensors(path: str | Path, named: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
     """Writes tensors and settings into one file, atomically."""
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in named.items()}
@@ -127,17 +138,19 @@ def load_weights(module: nn.Module, path: str | Path, prefix: str = "") -> None:
     """
     path = find(path)
     own = {prefix + name: value for name, value in module.state_dict().items()}
+    changes = not prefix and bool(read_header(path).get("changes"))
     with _opened(path) as file:
         names = {name for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118  (not a dict)
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names & own.keys()}
-        wrong = sorted(names ^ own.keys()) or [n for n in shapes if shapes[n] != tuple(own[n].shape)]
+        missing = set() if changes else own.keys() - names
+        wrong = sorted((names - own.keys()) | missing) or [n for n in shapes if shapes[n] != tuple(own[n].shape)]
         if wrong:
             raise CheckpointError(
                 f"{str(path)!r} is a checkpoint for another learner: {len(wrong)} tensors differ, first {wrong[0]!r}. "
                 "Give the same learner, width, size and channels that it was trained with."
             )
         state = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
-    module.load_state_dict(state)
+    module.load_state_dict(state, strict=not changes)
 
 
 def read_tensors(path: str | Path, prefix: str) -> dict[str, Tensor]:

@@ -20,10 +20,12 @@ class WrittenStart(NamedTuple):
     Attributes:
         corrections: name -> ``[T *shape]``, to be added to the base.
         step_sizes: name -> ``[T 1]``, one for each tensor.
+        sharpness: ``[T S]``, corrections to the logarithms of the heads' sharpness.
     """
 
     corrections: Weights
     step_sizes: Weights
+    sharpness: Tensor
 
 
 class FiLMStartGenerator(nn.Module):
@@ -41,11 +43,14 @@ class FiLMStartGenerator(nn.Module):
         hidden: width of the encoder.
         directions: columns of ``B``; 0 writes the constant alone.
         alpha: step size before training.
+        heads: how many numbers ``S`` of sharpness are corrected.
     """
 
-    def __init__(self, feature_size: int, spec: ParamSpec, hidden: int, directions: int, alpha: float) -> None:
+    def __init__(
+        self, feature_size: int, spec: ParamSpec, hidden: int, directions: int, alpha: float, heads: int
+    ) -> None:
         super().__init__()
-        self.spec, self.directions = spec, directions
+        self.spec, self.directions, self.heads = spec, directions, heads
         self.log_alpha = nn.Parameter(torch.full((len(spec.shared),), math.log(alpha)))
         if directions:
             self.read = nn.Sequential(nn.LayerNorm(2 * feature_size), nn.Linear(2 * feature_size, hidden))
@@ -53,17 +58,21 @@ class FiLMStartGenerator(nn.Module):
             self.mix = nn.Sequential(nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, directions))
             self.film = nn.Parameter(torch.zeros(spec.shared_length, directions))
             self.steps = nn.Parameter(torch.zeros(len(spec.shared), directions))
+            self.trust = nn.Parameter(torch.zeros(heads, directions))
 
     def forward(self, features: Float[Tensor, "T N D"], membership: Float[Tensor, "T N K"]) -> WrittenStart:
         """Writes from the pretrained features of length 1 of the support images and their classes."""
         log_alpha = self.log_alpha.expand(features.shape[0], -1)
         corrections: Weights = {}
+        sharpness = features.new_zeros(features.shape[0], self.heads)
         if self.directions:
             mixture = self.mixture(features, membership)
             corrections = self.spec.split(mixture @ self.film.t())
             log_alpha = log_alpha + mixture @ self.steps.t()
+            sharpness = mixture @ self.trust.t()
         names = [name for name, _ in self.spec.shared]
-        return WrittenStart(corrections, dict(zip(names, log_alpha.exp()[..., None].unbind(1), strict=True)))
+        alpha = dict(zip(names, log_alpha.exp()[..., None].unbind(1), strict=True))
+        return WrittenStart(corrections, alpha, sharpness)
 
     def mixture(self, features: Tensor, membership: Tensor) -> Float[Tensor, "T R"]:
         """``z``: how much of each direction."""

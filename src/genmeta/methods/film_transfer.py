@@ -15,19 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmeta.adapters import NoAdapter
-from genmeta.adapters.prototype_steps import prototype_steps
+from genmeta.adapters.prototype_steps import SHARPNESS, left_out_logits, lonely, prototype_steps
 from genmeta.core import batching
 from genmeta.core.errors import UsageError, unknown
 from genmeta.core.spec import ParamSpec
 from genmeta.core.types import ROWS, Examples, Start, Weights
 from genmeta.generators import ConstantRow, FixedStepSize
-from genmeta.generators.film_start import FiLMStartGenerator
+from genmeta.generators.film_start import FiLMStartGenerator, WrittenStart
 from genmeta.learners import Learner, Statistics
 from genmeta.methods.adapted import Adapted, State
 from genmeta.methods.base import METHODS, Method
@@ -59,12 +60,18 @@ class FilmTransferOptions:
     learns: str = "film"
 
 
-class Support:
-    """The maps of a support set, in views, and its classes; what adaptation reads."""
+class Support(NamedTuple):
+    """What adaptation reads of a support set.
 
-    def __init__(self, views: list[Tensor], targets: Tensor, ways: int, dtype: torch.dtype) -> None:
-        self.views, self.n_tasks = views, targets.shape[0]
-        self.membership = F.one_hot(targets, ways).to(dtype)
+    Attributes:
+        views: early maps ``[T*N ...]`` of the images in each view, the images themselves first.
+        membership: ``[T N K]`` classes.
+        frozen: ``[T N D]`` features of the images in the pretrained network.
+    """
+
+    views: list[Tensor]
+    membership: Tensor
+    frozen: Tensor
 
 
 class FilmTransfer(MetaLearner):
@@ -82,12 +89,14 @@ class FilmTransfer(MetaLearner):
         for number, name in enumerate(self._kept):
             self.register_buffer(f"pretrained_{number}", learner.own_weights()[name].detach().clone())
         self.generator = FiLMStartGenerator(
-            learner.feature_size, self.spec, options.hidden, options.directions, options.inner_lr
+            learner.feature_size, self.spec, options.hidden, options.directions, options.inner_lr, heads=4
         )
         # logarithms of the sharpness of both heads, before and after steps: constant, by log shots, by log ways
         sharpness = torch.zeros(2, 2, 3)
         sharpness[..., 0] = torch.tensor([10.0, 4.0]).log()
         self.sharpness = nn.Parameter(sharpness)
+        # and by how well each head's features tell the support images apart, each left out of its own prototype
+        self.fallback = nn.Parameter(torch.zeros(2, 2, 2))
 
     # -- features ---------------------------------------------------------------------------------------------------
 
@@ -102,32 +111,25 @@ class FilmTransfer(MetaLearner):
         with torch.no_grad():
             return self.learner.late_features(maps, n_tasks, self.pretrained(), statistics)
 
-    def support(self, examples: Examples, ways: int) -> Support:
-        """Maps of the support images, in every view."""
-        views = [self.learner.early_maps(view) for view in fixed_views(examples.images)]
-        return Support(views, examples.labels, ways, examples.images.dtype)
+    # -- start, steps and heads -------------------------------------------------------------------------------------
 
-    # -- start and steps --------------------------------------------------------------------------------------------
-
-    def write(self, support: Support, frozen: Tensor) -> tuple[Weights, Weights]:
-        """``θ₀`` and ``α`` from the support set's pretrained features."""
-        written = self.generator(frozen, support.membership)
-        own = self.learner.own_weights()
-        weights = {name: own[name].expand(support.n_tasks, *own[name].shape) for name in self._names}
+    def write(self, support: Support) -> tuple[Weights, WrittenStart]:
+        """``θ₀``, and what was written."""
+        written = self.generator(support.frozen, support.membership)
+        n_tasks, own = support.membership.shape[0], self.learner.own_weights()
+        weights = {name: own[name].expand(n_tasks, *own[name].shape) for name in self._names}
         for name, correction in written.corrections.items():
             weights[name] = weights[name] + correction
-        return weights, written.step_sizes
+        return weights, written
 
-    def trajectory(
-        self, support: Support, frozen: Tensor, steps: int, *, differentiable: bool
-    ) -> tuple[list[Weights], Weights]:
-        """``θ₀ … θ_steps`` and the step sizes."""
-        start, alpha = self.write(support, frozen)
+    def path(self, support: Support, start: Weights, alpha: Weights, steps: int, differentiable: bool) -> list[Weights]:
+        """``θ₀ … θ_steps``."""
+        n_tasks = support.membership.shape[0]
 
         def features(weights: Weights, view: int) -> Tensor:
-            return self.learner.late_features(support.views[view], support.n_tasks, weights)[0]
+            return self.learner.late_features(support.views[view], n_tasks, weights)[0]
 
-        path = prototype_steps(
+        return prototype_steps(
             features,
             start,
             alpha,
@@ -136,19 +138,42 @@ class FilmTransfer(MetaLearner):
             views=len(support.views),
             differentiable=differentiable,
         )
-        return path, alpha
 
-    def rows(self, support: Support, frozen: Tensor, weights: Weights, step: int) -> tuple[Tensor, Statistics]:
+    def left_out(self, support: Support, start: Weights) -> Tensor:
+        """``[T 2]`` nats: how well support images are told apart under ``θ₀`` and in the pretrained network.
+
+        Where some class has one image, the second view is classified by prototypes of the first.
+        """
+        n_tasks, members = support.membership.shape[0], support.membership
+        alone = lonely(members)
+        with torch.no_grad():
+            scores = []
+            firsts = (self.learner.late_features(support.views[0], n_tasks, start)[0], support.frozen)
+            for weights, first in zip((start, self.pretrained()), firsts, strict=True):
+                second = first
+                if alone.any():
+                    second = self.learner.late_features(support.views[1], n_tasks, weights)[0]
+                    second = torch.where(alone[:, None, None], second, first)
+                logits = SHARPNESS * left_out_logits(first, second, members)
+                scores.append(-(torch.log_softmax(logits, -1) * members).sum((1, 2)) / members.sum((1, 2)))
+            return torch.stack(scores, -1)
+
+    def rows(
+        self, support: Support, weights: Weights, written: WrittenStart, left_out: Tensor, step: int
+    ) -> tuple[Tensor, Statistics]:
         """Class rows ``[T K 2D+1]`` of both heads under ``weights``, and the norms' statistics of the support set."""
-        first, statistics = self.learner.late_features(support.views[0], support.n_tasks, weights)
-        second, _ = self.learner.late_features(support.views[1], support.n_tasks, weights)
+        n_tasks = support.membership.shape[0]
+        first, statistics = self.learner.late_features(support.views[0], n_tasks, weights)
+        second, _ = self.learner.late_features(support.views[1], n_tasks, weights)
         adapted = batching.class_means((first + second) / 2, support.membership)
-        plain = batching.class_means(frozen, support.membership)
+        plain = batching.class_means(support.frozen, support.membership)
         counts = support.membership.sum(1).clamp_min(1e-6)
-        ways = counts.new_full((), counts.shape[1]).log()
-        known = torch.stack([torch.ones_like(ways), counts.log().mean(), ways])
-        sharp = (self.sharpness[min(step, 1)] @ known).exp()
-        heads = [sharp[0] * F.normalize(adapted, dim=-1), sharp[1] * F.normalize(plain, dim=-1)]
+        shots, ways = counts.log().mean(1), counts.new_full((n_tasks,), counts.shape[1]).log()
+        known = torch.stack([torch.ones_like(ways), shots, ways], 1)
+        after = min(step, 1)
+        corrections = written.sharpness.unflatten(1, (2, 2))[:, after] + left_out @ self.fallback[after].t()
+        sharp = (known @ self.sharpness[after].t() + corrections).exp()[:, :, None, None]
+        heads = [sharp[:, 0] * F.normalize(adapted, dim=-1), sharp[:, 1] * F.normalize(plain, dim=-1)]
         return torch.cat([*heads, torch.zeros_like(adapted[..., :1])], -1), statistics
 
     # -- the meta-learner's interface -------------------------------------------------------------------------------
@@ -169,21 +194,28 @@ class FilmTransfer(MetaLearner):
         evidence: Examples | None = None,
         kept: Weights | None = None,
     ) -> Adapted:
-        if kept is not None:
-            raise UsageError("film-transfer writes every tensor anew for a support set; it cannot keep earlier ones.")
         if samples not in (None, 0, 1):
             raise UsageError(f"film-transfer writes one start for a support set, got samples={samples}. Leave it out.")
         steps = self.inner_steps if steps is None else steps
         with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-            seen = self.support(support, ways)
-            frozen, taken = self.frozen_features(seen.views[0], seen.n_tasks)
-            path, alpha = self.trajectory(seen, frozen, steps, differentiable=differentiable)
+            n_tasks = support.images.shape[0]
+            views = [self.learner.early_maps(view) for view in fixed_views(support.images)]
+            frozen, taken = self.frozen_features(views[0], n_tasks)
+            seen = Support(views, F.one_hot(support.labels, ways).to(frozen.dtype), frozen)
+            theta, written = self.write(seen)
+            if kept is None:
+                path = self.path(seen, theta, written.step_sizes, steps, differentiable)
+            else:
+                theta = {name: kept[name] for name in self._names}
+                path = [theta] * (steps + 1)
+            left_out = self.left_out(seen, theta)
             states = {}
             for step in at if at is not None else (steps,):
-                rows, statistics = self.rows(seen, frozen, path[step], step)
+                rows, statistics = self.rows(seen, path[step], written, left_out, step)
                 both = {**statistics, **{_FROZEN + name: value for name, value in taken.items()}}
                 states[step] = State({**path[step], ROWS: rows}, both or None, None)
-        start = Start({**path[0], ROWS: states[min(states)].weights[ROWS]}, alpha, frozen.new_zeros(seen.n_tasks))
+        first = {**path[0], ROWS: states[min(states)].weights[ROWS]}
+        start = Start(first, written.step_sizes, frozen.new_zeros(n_tasks))
         return Adapted(states, start, path, 1)
 
     def _query_memory(self, images: Tensor, adapted: Adapted) -> Tensor:  # type: ignore[override]
