@@ -68,6 +68,8 @@ def fixed_views(images: Float[Tensor, "T N C H W"]) -> list[Float[Tensor, "T N C
         grid = F.affine_grid(theta, list(flat.shape), align_corners=False)
         moved = F.grid_sample(flat, grid, align_corners=False, padding_mode="border")
         mean = moved.mean((1, 2, 3), keepdim=True)
-        moved = ((moved - mean) * contrast + mean + brightness).clamp(flat.min(), flat.max())
+        moved = (moved - mean) * contrast + mean + brightness
+        # each image keeps to its own darkest and brightest value
+        moved = torch.minimum(torch.maximum(moved, flat.amin((1, 2, 3), True)), flat.amax((1, 2, 3), True))
         views.append(moved.unflatten(0, images.shape[:2]))
     return views
