@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from genmeta.core.errors import DataError, UsageError
-from genmeta.data.pixels import BadImageError, Pixels
+from genmeta.data.pixels import BadImageError, Pixels, upright_size
 from genmeta.data.sources import MAX_FILE_BYTES
 
 #: What :func:`read_image` takes.
@@ -35,15 +35,21 @@ def read_image(image: ImageLike, pixels: Pixels) -> np.ndarray:
     Raises:
         BadImageError: it is none of these, cannot be read, or is of absurd size.
     """
+    return read_sized_image(image, pixels)[0]
+
+
+def read_sized_image(image: ImageLike, pixels: Pixels) -> tuple[np.ndarray, tuple[int, int]]:
+    """As :func:`read_image`, with the ``(width, height)`` in pixels that the upright image had."""
     if isinstance(image, str | os.PathLike):
-        return pixels.decode(_bytes(Path(image)))
+        return pixels.decode_sized(_bytes(Path(image)))
     if isinstance(image, Image.Image):
         try:
-            return pixels.of(image)
+            return pixels.of(image), upright_size(image)
         except (OSError, ValueError) as error:
             raise BadImageError(str(error) or type(error).__name__) from error
     if isinstance(image, np.ndarray | torch.Tensor):
-        return pixels.of(_picture(_channels_last(image)))
+        picture = _picture(_channels_last(image))
+        return pixels.of(picture), picture.size
     raise BadImageError(
         f"is a {type(image).__name__}; expected a path, a Pillow image, an array [H W] or [H W C], or a tensor [C H W]"
     )
@@ -64,13 +70,22 @@ def read_images(images: Iterable[ImageLike], pixels: Pixels) -> np.ndarray:
         UsageError: not a sequence of images.
         DataError: an image cannot be used; says which one and why.
     """
+    return read_sized_images(images, pixels)[0]
+
+
+def read_sized_images(images: Iterable[ImageLike], pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`read_images`, with the ``[N 2]`` widths and heights in pixels that the upright images had."""
     result: list[np.ndarray] = []
+    sizes: list[tuple[int, int]] = []
     for i, image in enumerate(as_sequence(images)):
         try:
-            result.append(read_image(image, pixels))
+            array, size = read_sized_image(image, pixels)
         except BadImageError as error:
             raise DataError(f"Image {name_of(image, i)} cannot be used: {error}. Repair it or leave it out.") from error
-    return np.stack(result) if result else np.empty((0, *pixels.shape), np.uint8)
+        result.append(array)
+        sizes.append(size)
+    stacked = np.stack(result) if result else np.empty((0, *pixels.shape), np.uint8)
+    return stacked, np.array(sizes, dtype=np.int64).reshape(-1, 2)
 
 
 def as_sequence(images: Any) -> Sequence[ImageLike]:

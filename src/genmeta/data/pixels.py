@@ -111,19 +111,27 @@ def decoded(data: bytes, size: int, use: Callable[[Image.Image], np.ndarray]) ->
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on metadata; the pixels are what is wanted
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
-                width, height = image.size
+                seen = upright_size(image)
                 image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a smaller scale
                 _refuse_bombs(image)
                 image.load()
-                if image.getexif().get(_ORIENTATION) in _TURNED:
-                    width, height = height, width
-                return use(image), (width, height)
+                return use(image), seen
     except Image.DecompressionBombError as error:
         raise BadImageError(f"a decompression bomb: {error}") from error
     except UnidentifiedImageError as error:
         raise BadImageError("not an image that Pillow can read") from error
     except _DAMAGE as error:
         raise BadImageError(str(error) or type(error).__name__) from error
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """``(width, height)`` in pixels, of an image turned as its metadata asks."""
+    width, height = image.size
+    try:
+        turned = image.getexif().get(_ORIENTATION) in _TURNED
+    except _DAMAGE:
+        turned = False  # as in _upright
+    return (height, width) if turned else (width, height)
 
 
 @functools.cache
