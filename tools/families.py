@@ -14,7 +14,6 @@ budget divided by the processor time that one of its meta-steps takes here.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import shlex
 import sys
@@ -29,12 +28,12 @@ import torch
 from genmeta.core.files import write_json
 from genmeta.core.randomness import lent_to_torch, seeded
 from genmeta.core.settings import EvaluationConfig, TrainConfig
-from genmeta.engine import Trained, load, train
+from genmeta.engine import Evaluation, Trained, load, train
 from genmeta.engine.embedding import embedded
 from genmeta.engine.training import _learner, _tasks, open_mixed
 from genmeta.methods import METHODS, build_method, make_options
 from genmeta.methods.objectives import Setting
-from genmeta.scenarios import compare
+from genmeta.scenarios import Comparison, score
 
 #: Row of the table -> method and options. Every network has the same width.
 SIZE = {"context": 64, "hidden": 64}
@@ -61,7 +60,7 @@ ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 #: Columns: ways and shots.
 TASKS = ((5, 1), (5, 5), (20, 1))
 #: Meta-steps that are timed, after one that is not.
-TIMED = 8
+TIMED = 3
 
 
 def config(row: str, given: argparse.Namespace, seed: int, steps: int) -> TrainConfig:
@@ -79,7 +78,7 @@ def config(row: str, given: argparse.Namespace, seed: int, steps: int) -> TrainC
         width=given.width,
         options=options,
         lr=given.lr,
-        validate_every=max(1, -(-steps // 4)),
+        validate_every=max(1, -(-steps // 2)),
         validate_tasks=60,
         init=given.start,
         freeze_learner=True,
@@ -142,27 +141,31 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--tasks", type=int, default=600, help="episodes to score")
-    parser.add_argument("--train-only", action="store_true")
     parser.add_argument("--score-only", action="store_true")
     given = parser.parse_args()
     rows, seeds = given.rows.split(","), [int(seed) for seed in given.seeds.split(",")]
-    finished: dict[str, Trained] = {}
+    trained: dict[str, Trained] = {}
+    evaluations: dict[tuple[int, int], dict[str, Evaluation]] = {task: {} for task in TASKS}
     for seed in seeds:
         for row in rows:
+            plan = config(row, given, seed, 1)
             if not given.score_only:
                 train(config(row, given, seed, steps_for(row, given, seed)), resume=True, progress=False)
-            run = Path(config(row, given, seed, 1).run)
-            if (run / "model.safetensors").exists() and "result" in (trained := load(run)).config:
-                finished[run.name] = trained
-                print(run.name, trained.config["result"], flush=True)
-    for ways, shots in () if given.train_only else TASKS:
-        out = Path(given.out) / f"{given.name}-{ways}w{shots}s" / "results.json"
-        episodes = EvaluationConfig(
-            data=given.data, ways=ways, shots=shots, tasks=given.tasks, calibration_tasks=given.tasks // 4
-        )
-        result = compare({}, [dataclasses.replace(episodes, queries=5)], ready=finished, progress=False)[0].as_json()
-        write_json(out, {**result, "command": shlex.join(["python", "tools/families.py", *sys.argv[1:]])})
-        print(out, flush=True)
+            run = Path(plan.run)
+            if not (run / "model.safetensors").exists() or "result" not in (it := load(run)).config:
+                continue
+            trained[run.name] = it
+            print(run.name, it.config["result"], flush=True)
+            for (ways, shots), found in evaluations.items():
+                episodes = EvaluationConfig(
+                    data=given.data, ways=ways, shots=shots, tasks=given.tasks, calibration_tasks=given.tasks // 6
+                )
+                found[run.name] = score(it, episodes, progress=False)
+                # written again after every row, so that there is something to read whenever it is stopped
+                result = Comparison({name: trained[name] for name in found}, found, episodes).as_json()
+                command = shlex.join(["python", "tools/families.py", *sys.argv[1:]])
+                out = Path(given.out) / f"{given.name}-{ways}w{shots}s" / "results.json"
+                write_json(out, {**result, "command": command})
 
 
 if __name__ == "__main__":

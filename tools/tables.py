@@ -16,7 +16,7 @@ from typing import Any
 from genmeta.methods import list_methods
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "families.md")
 
 
 def results(name: str) -> dict[str, Any]:
@@ -120,6 +120,44 @@ def speed() -> str:
     return table(["Task", "Order", "Inner steps", "Speed against a plain loop", "Images/s"], rows)
 
 
+#: Columns of the comparison of families.
+FAMILIES = ("families-5w1s", "families-5w5s", "families-20w1s")
+
+
+def families() -> str:
+    """Accuracy of every family after 0, 1 and 5 steps, what its training took, and its size."""
+    found = {name.removeprefix("families-"): results(name) for name in FAMILIES}
+    first, steps = next(iter(found.values())), ("0", "1", "5")
+    rows = []
+    for name, entry in first["methods"].items():
+        scores = [accuracy(result["methods"][name]["scores"][step]) for result in found.values() for step in steps]
+        spent = f"{entry['training_cpu_seconds']:.0f}" if entry["training_cpu_seconds"] is not None else "0"
+        size = f"{entry['generator_parameters']:,}"
+        rows.append([f"`{name}`", *scores, str(entry["training_steps"]), spent, size])
+    headers = [f"{title}, {count(step)}" for title in found for step in steps]
+    return table(["Row", *headers, "meta-steps", "processor s", "parameters beyond the learner"], rows)
+
+
+def family_draws() -> str:
+    """Likelihood, calibration and what averaging draws wins, 20-way 1-shot, as generated."""
+    found = results(FAMILIES[-1])
+    rows = []
+    for name, entry in found["methods"].items():
+        scores = entry["scores"]["0"]
+        scaled, draws = scores["calibrated"], scores["draws"]
+        gain = [] if draws is None else [f"{draws['nll_gain']:+.4f} ± {draws['nll_gain_ci95']:.4f}"]
+        gain += [] if draws is None else [f"{draws['disagreement']:.1f}", f"{draws['diversity_within']:.3f}"]
+        rows.append([
+            f"`{name}`", f"{scores['nll']:.3f} ± {scores['nll_ci95']:.3f}", f"{scores['ece']:.1f}",
+            f"{scaled['nll']:.3f}", f"{scaled['ece']:.1f}", *(gain or ["—"] * 3), f"{scores['adaptation_ms']:.0f}",
+        ])  # fmt: skip
+    return table(
+        ["Row", "NLL", "ECE, %", "NLL, scaled", "ECE, scaled", "NLL won by averaging", "draws disagree, %",
+         "share of noise", "ms per task"],
+        rows,
+    )  # fmt: skip
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "methods": methods,
     "omniglot": omniglot,
@@ -127,6 +165,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "ablation": ablation,
     "calibration": calibration,
+    "families": families,
+    "family_draws": family_draws,
 }
 
 

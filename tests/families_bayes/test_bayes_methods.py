@@ -35,6 +35,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("cnaps", {"head": "prototype", "inner_steps": 1}),
     ("abml", {"generate": "film", "samples": 3}),
     ("abml", {"generate": "all", "samples": 2, "row_base": "constant"}),
+    ("abml", {"generate": "film", "samples": 3, "moves": "draws"}),
     ("anpml", {"row_base": "constant", "samples": 2}),
     ("anpml", {"prior_weight": 0.0}),
 ]

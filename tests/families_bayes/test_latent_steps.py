@@ -147,6 +147,26 @@ def test_abml_goes_down_the_support_loss_and_without_spread_is_anil() -> None:
     torch.testing.assert_close(sharp[3]["mean.rows"], plain[3][ROWS], rtol=0, atol=1e-5)
 
 
+def test_draws_that_move_on_their_own_are_one_maml_each() -> None:
+    it, task = abml(samples=3, moves="draws", row_sigma=0.5), make_task()
+    anil = make_method("anil", make_learner()).double().eval()
+    with torch.no_grad():
+        _, start, trajectory = it.answers(task, 2, seeded(1))
+        draws = start.weights[ROWS].unflatten(0, (3, 3))
+        assert start.latent is None
+        assert (draws[:, 0] - draws[:, 1]).abs().mean() > 0.1
+        features, _ = anil.learner.features(task.support.images)
+
+    def loss(weights: Weights) -> Tensor:
+        return anil.vision.loss(anil.vision.outputs(features, weights[ROWS]), task.support.targets)
+
+    for s in range(3):
+        alone = Start({ROWS: draws[:, s]}, start.step_sizes, torch.zeros(3))
+        expected = GradientAdapter().adapt(alone, loss, 2, differentiable=False)
+        for got, wanted in zip(trajectory, expected, strict=True):
+            torch.testing.assert_close(got[ROWS].unflatten(0, (3, 3))[:, s], wanted[ROWS], rtol=1e-9, atol=1e-9)
+
+
 def test_a_tensor_that_another_was_computed_from_gets_its_own_slope_only() -> None:
     base = normals(2, 3).requires_grad_()
     start = Start({"a": base, "b": 5 * base}, {name: torch.tensor(1.0) for name in "ab"}, torch.zeros(2))

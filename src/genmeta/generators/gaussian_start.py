@@ -32,11 +32,18 @@ class GaussianStart(StartWriter):
         sigma: initial ``σ`` of shared tensors, in units of a tensor's initial spread.
         row_sigma: initial ``σ`` of rows.
         kl_weight: ``β``.
+        moves: what adaptation moves: ``gaussian``, the mean and spread that all draws share, or ``draws``, each draw on
+            its own, as in Finn, Xu, Levine, "Probabilistic model-agnostic meta-learning" (PLATIPUS), 2018
+            (https://arxiv.org/abs/1806.02817). There the spread is fitted by the query likelihood of the averaged
+            draws alone, in place of that paper's divergence from a Gaussian that has seen the query set, and the mean
+            takes no gradient step before draws are made.
     """
 
-    def __init__(self, spec: ParamSpec, sigma: float, row_sigma: float, kl_weight: float) -> None:
+    def __init__(
+        self, spec: ParamSpec, sigma: float, row_sigma: float, kl_weight: float, moves: str = "gaussian"
+    ) -> None:
         super().__init__()
-        self.kl_weight = kl_weight
+        self.kl_weight, self.moves = kl_weight, moves
         self.names = [*(name for name, _ in spec.shared), ROWS]
         initial = []
         for _, shape in spec.shared:
@@ -62,6 +69,9 @@ class GaussianStart(StartWriter):
                 mean, log_sigma = (batching.repeat(at[part + name], samples) for part in (MEAN, LOG_SIGMA))
                 weights[name] = mean + log_sigma.exp() * normal(mean.shape, mean, noise)
             return weights
+
+        if self.moves == "draws":
+            return start._replace(weights=decode(codes, 0))
 
         def divergence(at: Weights) -> Tensor:
             each = []

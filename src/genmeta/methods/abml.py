@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from genmeta.adapters import GradientAdapter, LatentAdapter
-from genmeta.core.errors import UsageError
+from genmeta.core.errors import UsageError, unknown
 from genmeta.generators import GaussianStart
 from genmeta.learners import Learner
 from genmeta.methods.base import METHODS, Method, written_spec
@@ -22,6 +22,9 @@ from genmeta.methods.bayesian import row_base, step_sizes
 from genmeta.methods.meta_learner import MetaLearner, Parts
 from genmeta.methods.objectives import QueryLoss
 from genmeta.vision import VisualTask
+
+#: What adaptation may move.
+MOVES = ("gaussian", "draws")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,9 @@ class ABMLOptions:
         samples: draws for each task.
         sigma: initial spread of shared tensors, in units of a tensor's initial spread.
         row_sigma: initial spread of rows.
-        kl_weight: β; ``1/N`` would be the posterior's own.
+        moves: ``gaussian``: steps on its mean and spread; ``draws``: each draw takes its own steps, in the manner of
+            PLATIPUS, see :class:`~genmeta.generators.GaussianStart`.
+        kl_weight: β; ``1/N`` would be the posterior's own. Only with ``gaussian``.
         inner_steps: steps on mean and spread.
         inner_lr: initial step size of everything but the rows, learned per parameter.
         row_lr: initial step size of the rows, likewise.
@@ -46,6 +51,7 @@ class ABMLOptions:
     samples: int = 5
     sigma: float = 0.05
     row_sigma: float = 0.2
+    moves: str = "gaussian"
     kl_weight: float = 0.01
     inner_steps: int = 2
     inner_lr: float = 0.1
@@ -57,6 +63,9 @@ def build(options: ABMLOptions, learner: Learner, vision: VisualTask, rng: torch
     """A Gaussian start and steps on its mean and spread."""
     if not options.sigma > 0 or not options.row_sigma > 0:
         raise UsageError(f"sigma and row_sigma must be above 0, got {options.sigma} and {options.row_sigma}.")
+    if options.moves not in MOVES:
+        raise unknown("thing to move", options.moves, MOVES)
+    gradient = GradientAdapter(first_order=options.first_order)
     spec = written_spec(learner, vision, options.generate)
     return MetaLearner(
         Parts(
@@ -65,10 +74,10 @@ def build(options: ABMLOptions, learner: Learner, vision: VisualTask, rng: torch
             spec=spec,
             row_base=row_base(options.row_base, spec.row_length),
             step_sizes=step_sizes(spec, options.inner_steps, options.inner_lr, options.row_lr),
-            adapter=LatentAdapter(inner=GradientAdapter(first_order=options.first_order)),
+            adapter=gradient if options.moves == "draws" else LatentAdapter(inner=gradient),
             inner_steps=options.inner_steps,
             samples=options.samples,
-            writer=GaussianStart(spec, options.sigma, options.row_sigma, options.kl_weight),
+            writer=GaussianStart(spec, options.sigma, options.row_sigma, options.kl_weight, options.moves),
         )
     )
 
