@@ -29,6 +29,9 @@ PRIOR = 4.0
 PARTS = 4
 #: Boxes that are kept of an image.
 MOST = 50
+#: Of the loss. The heat's loss is summed over all cells and counted per object, so one object's share of the gradient
+#: is some ten times that of an image in a mean; with this, step sizes that suit classification suit detection.
+SCALE = 0.1
 _TINY = 1e-6
 
 
@@ -57,7 +60,7 @@ class Detection(VisualTask):
         maps = _maps(targets, logits.shape[-1], outputs.shape[2:4])
         log_heat = torch.log_softmax(logits, -1)[..., 1:].permute(0, 1, 4, 2, 3)
         log_rest = torch.log1p(-log_heat.exp().clamp_max(1 - _TINY))
-        return heat_loss(log_heat, log_rest, maps.heat, maps.objects) + box_loss(box, maps)
+        return SCALE * (heat_loss(log_heat, log_rest, maps.heat, maps.objects) + box_loss(box, maps))
 
     def tokens(self, features: Tensor, targets: Targets | None, ways: int) -> Tokens:
         """One token for each object, the mean feature around its centre, and one for the background of each part."""
