@@ -41,7 +41,7 @@ def test_the_truth_scores_one_and_costs_nothing() -> None:
     assert scores.extra["ap"].tolist() == [1.0, 1.0]
     assert scores.classes is not None
     np.testing.assert_array_equal(scores.classes, [[np.nan, 1, 1], [np.nan, 1, 1]])
-    assert VISION.loss(perfect(targets), targets).max() < 1e-3
+    assert VISION.loss(perfect(targets), targets).max() < 1e-4
     logs = VISION.logs(perfect(targets), targets)
     assert logs["heat_at_centers"] == pytest.approx(1)
     assert logs["box_error"] == pytest.approx(0, abs=1e-6)
@@ -119,7 +119,7 @@ def test_the_shared_part_of_the_loss_is_that_of_the_boxes() -> None:
     exact = maps.clone()
     exact[..., -BOX_CHANNELS:] = perfect(targets)[..., -BOX_CHANNELS:]
     assert VISION.shared_loss(exact, targets).max() < 1e-6
-    assert VISION.shared_loss(maps, targets).min() > 0.5
+    assert VISION.shared_loss(maps, targets).min() > 0.05
 
 
 def test_class_numbers_are_refused() -> None:

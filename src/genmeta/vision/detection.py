@@ -38,7 +38,8 @@ _TINY = 1e-6
 class Detection(VisualTask):
     """Heat ``p = softmax(w · h + b)`` over background and classes, focal and absolute loss; ``R = D + 1``.
 
-    Outputs are ``[T N h w K+4]``: logits of the ``K`` classes, the background's first, then the channels of the box
+    The loss is a tenth of nats per object, see :data:`SCALE`. Outputs are ``[T N h w K+4]``: logits of the ``K``
+    classes, the background's first, then the channels of the box
     (:attr:`~genmeta.vision.center_maps.CenterMaps.box`). Class number 0 is the background; no box has it.
     """
 
@@ -95,7 +96,8 @@ class Detection(VisualTask):
         return Tokens(self.locations(features), shares.flatten(1, 3).to(features.dtype))
 
     def shared_loss(self, features: Tensor, targets: Targets) -> Tensor:
-        return box_loss(features[..., -BOX_CHANNELS:].permute(0, 1, 4, 2, 3), _maps(targets, None, features.shape[2:4]))
+        box, maps = features[..., -BOX_CHANNELS:].permute(0, 1, 4, 2, 3), _maps(targets, None, features.shape[2:4])
+        return SCALE * box_loss(box, maps)
 
     def pooled(self, outputs: Tensor, n_tasks: int) -> Tensor:
         if outputs.shape[0] == n_tasks:
