@@ -1,0 +1,73 @@
+"""Tables of docs/scenarios.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def _results(name: str) -> dict[str, Any]:
+    return dict(json.loads((RESULTS / name / "results.json").read_text(encoding="utf-8")))
+
+
+def _table(headers: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows))
+
+
+def _pm(value: dict[str, float], sign: str = "") -> str:
+    return f"{value['mean']:{sign}.1f} ± {value['ci95']:.1f}"
+
+
+def incremental(name: str) -> str:
+    """One row for each learner of an incremental comparison."""
+    found = _results(name)
+    rows = []
+    for row, scores in found["methods"].items():
+        difference = "–" if row == found["reference"] else _pm(scores["paired_difference"]["average"], "+")
+        rows.append(
+            [row, _pm(scores["average"]), _pm(scores["accuracy_after_session"][0]), _pm(scores["last"]),
+             _pm(scores["forgetting"]), _pm(scores["harmonic_mean"]), difference, f"{scores['session_ms']:.0f}",
+             f"{scores['bytes_per_class']:,}"]
+        )  # fmt: skip
+    headers = ["Learner", "average", "base", "last", "forgetting", "old and new", f"to {found['reference']}"]
+    return _table([*headers, "ms a session", "bytes a class"], rows)
+
+
+def domains(name: str) -> str:
+    """One row for each method of a comparison on domains."""
+    found = _results(name)
+    rows = []
+    for row, scores in found["methods"].items():
+        difference = scores["paired_difference"]
+        same = row == found["reference"]
+        rows.append(
+            [f"`{row}`", _pm(scores["average"]), _pm(scores["worst"]), "–" if same else _pm(difference["average"], "+"),
+             "–" if same else _pm(difference["worst"], "+"), f"{scores['nll']:.2f}", f"{scores['ece']:.1f}",
+             f"{scores['adaptation_ms']:.0f}"]
+        )  # fmt: skip
+    reference = found["reference"]
+    headers = ["Method", "average", "worst domain", f"average to `{reference}`", f"worst to `{reference}`"]
+    return _table([*headers, "NLL", "ECE, %", "ms"], rows)
+
+
+def sequence() -> str:
+    """The task sequence, with its regulariser and without."""
+    rows = [
+        [
+            f"β = {row.removeprefix('beta=')}",
+            *(_pm(scores[key]) for key in ("task_known", "domain", "class_incremental", "first_task")),
+        ]
+        for row, scores in _results("task-sequence-digits")["rows"].items()
+    ]
+    return _table(["Regulariser", "task told", "task not told", "class among all", "first task"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "incremental_omniglot": lambda: incremental("incremental-omniglot"),
+    "domains_styles": lambda: domains("domains-glyph-styles"),
+    "sequence": sequence,
+}
