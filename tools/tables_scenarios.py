@@ -56,13 +56,9 @@ def domains(name: str) -> str:
 
 def sequence() -> str:
     """The task sequence, with its regulariser and without."""
-    rows = [
-        [
-            f"β = {row.removeprefix('beta=')}",
-            *(_pm(scores[key]) for key in ("task_known", "domain", "class_incremental", "first_task")),
-        ]
-        for row, scores in _results("task-sequence-digits")["rows"].items()
-    ]
+    columns = ("task_known", "domain", "class_incremental", "first_task")
+    found = _results("task-sequence-digits")["rows"]
+    rows = [[f"β = {row.removeprefix('beta=')}", *(_pm(scores[c]) for c in columns)] for row, scores in found.items()]
     return _table(["Regulariser", "task told", "task not told", "class among all", "first task"], rows)
 
 

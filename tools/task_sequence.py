@@ -21,11 +21,11 @@ SIZE, SEEDS = 14, (0, 1, 2, 3, 4)
 
 
 def main() -> None:
-    """Scores the hypernetwork with its regulariser, with ten and a hundred times of it, and without."""
+    """Scores the hypernetwork with its regulariser and without."""
     torch.set_num_threads(1)
     data = genmeta.open_dataset(f"digits?size={SIZE}")
     rows = {}
-    for beta in (0.01, 0.1, 1.0, 0.0):
+    for beta in (0.01, 0.0):
         config = ContinualConfig(inputs=SIZE**2, steps=400, beta=beta)
         scores = score_sequence(data, config, seeds=SEEDS)
         rows[f"beta={beta:g}"] = {"settings": dataclasses.asdict(config), **scores.summary()}
