@@ -46,7 +46,7 @@ def main() -> None:
                 case = held.case(number, 5, shots)
                 for step, out in parts(case, it, (0, args.steps)).items():
                     logits, targets = found.setdefault((min(step, 1), shots), ([], []))
-                    logits.append(out["logits"])
+                    logits.append(out)
                     targets.append(case.query_targets)
     for (after, shots), (logits, targets) in sorted(found.items()):
         right = np.mean([(x.argmax(1) == t).float().mean().item() for x, t in zip(logits, targets, strict=True)])
