@@ -78,7 +78,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = "characters",
+        model: str | os.PathLike[str] = "photos",
         *,
         steps: int | None = None,
         fast: bool = False,
