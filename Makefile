@@ -41,8 +41,9 @@ format: $(READY)  ## fix lint where it is safe, and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY)  ## time the building blocks
-	$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(READY)  ## compare the speed with other libraries (installed into build/peers); ARGS="--quick --only grid"
+	$(BIN)/python benchmarks/peers.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py $(ARGS)
 
 setup: $(READY)  ## only make .venv and install
 

@@ -1,164 +1,232 @@
-"""Speed of a meta-step against a plain loop over tasks, interleaved in one process; gradients are compared first.
+"""Speed of a meta-step against other libraries, interleaved in one process; gradients are compared before timing.
 
-``make bench`` writes ``results/speed/results.json``: ratios in one run, on identical weights, data and work. The loop
-is what one writes without a library: ``torch.func.functional_call`` on an ordinary module, one task after the other,
-``torch.autograd.grad`` for the inner steps.
+``make bench`` writes ``results/speed/results.json`` and ``docs/pictures/speed.svg``. Times are processor seconds of the
+process (``time.process_time``), so that they stand on a machine that does other work too; with one thread on an idle
+machine they are wall seconds. Every ratio is the median over rounds of the ratio within a round.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
-from genmeta.core.files import write_json
-from genmeta.core.randomness import seeded
-from genmeta.core.types import Examples, Task
+sys.path.insert(0, str(Path(__file__).parent))
+import peers
+import scaling
+import work
+from work import Cell
+
+from genmeta.core.batching import fused
+from genmeta.core.files import write_json, write_text
 from genmeta.engine.runtime import keep_freed_memory
-from genmeta.learners import LearnerConfig, build_learner
-from genmeta.methods import MetaLearner, build_method
-from genmeta.methods.objectives import QueryLoss
 from genmeta.scenarios import provenance
 
-ROUNDS = 7
+Step = Callable[[], object]
 
 
-class PlainConv4(nn.Module):
-    """The library's Conv4 as one would write it, in torch's own layers and layout."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(1 if i == 0 else width, width, 3, padding=1, bias=False) for i in range(4))
-        self.norms = nn.ModuleList(nn.GroupNorm(8, width) for _ in range(4))
-
-    def forward(self, images: Tensor, rows: Tensor) -> Tensor:
-        x = images
-        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = F.max_pool2d(norm(conv(x)), 2)
-            x = F.relu(x) if i < 3 else x
-        x = x.flatten(1)
-        x = x - x.mean(-1, keepdim=True)
-        x = x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
-        return x @ rows[:, :-1].t() + rows[:, -1]
+def grid(quick: bool) -> list[Cell]:
+    """{5w1s, 20w5s} × {second, first order} × {5, 1 steps}."""
+    return [
+        Cell(ways, shots, second, steps, tasks=1 if quick or ways > 5 else 4)
+        for ways, shots in ((5, 1), (20, 5))
+        for second in (True, False)
+        for steps in (5, 1)
+    ]
 
 
-def task_batch(n_tasks: int, ways: int, shots: int, queries: int) -> Task:
-    """Random images; the arithmetic is the same for any."""
-    rng = seeded(0, "benchmark")
-
-    def examples(each: int) -> Examples:
-        targets = torch.arange(ways).repeat_interleave(each).expand(n_tasks, -1).contiguous()
-        return Examples(torch.rand(n_tasks, ways * each, 1, 28, 28, generator=rng), targets)
-
-    return Task(examples(shots), examples(queries), ways, torch.zeros(n_tasks, ways, dtype=torch.int64))
-
-
-def plain_step(plain: PlainConv4, row: Tensor, task: Task, steps: int, lr: float, row_lr: float, second: bool) -> None:
-    """One MAML meta-step; gradients are left on ``plain``'s parameters."""
-    names = [name for name, _ in plain.named_parameters()]
-    for t in range(task.n_tasks):
-        weights = [*plain.parameters(), row.expand(task.ways, -1)]
-        for _ in range(steps):
-            if not second:
-                weights = [w.detach().requires_grad_() for w in weights]
-            named = dict(zip(names, weights, strict=False))
-            out = functional_call(plain, named, (task.support.images[t], weights[-1]))
-            loss = F.cross_entropy(out, task.support.targets[t])
-            gradients = torch.autograd.grad(loss, weights, create_graph=second)
-            rates = [lr] * len(names) + [row_lr * task.ways]
-            weights = [w - a * g for w, a, g in zip(weights, rates, gradients, strict=True)]
-            if not second:
-                weights = [w.detach().requires_grad_() for w in weights]
-        out = functional_call(plain, dict(zip(names, weights, strict=False)), (task.query.images[t], weights[-1]))
-        loss = F.cross_entropy(out, task.query.targets[t]) / task.n_tasks
-        if second:
-            loss.backward()
-        else:
-            # to first order, the gradient at the adapted weights is the meta-gradient
-            for p, g in zip(plain.parameters(), torch.autograd.grad(loss, weights[:-1]), strict=True):
-                p.grad = g if p.grad is None else p.grad + g
+def interleaved(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
+    """Processor seconds of every step in every round, after one round of warming up; the order turns about."""
+    took: dict[str, list[float]] = {name: [] for name in steps}
+    for i in range(rounds + 1):
+        for name in list(steps)[:: 1 if i % 2 else -1]:
+            began = time.process_time()
+            steps[name]()
+            if i:
+                took[name].append(time.process_time() - began)
+    return took
 
 
-def library_step(meta_learner: MetaLearner, task: Task) -> None:
-    """The same meta-step by the library."""
-    for part in QueryLoss("last").losses(meta_learner, task, seeded(0)):
-        part.value.backward()
+def ratio(took: dict[str, list[float]], name: str, base: str) -> float:
+    """How many times as fast ``name`` is as ``base``."""
+    return round(float(np.median([b / n for n, b in zip(took[name], took[base], strict=True)])), 3)
 
 
-def compare(ways: int, shots: int, steps: int, second: bool, width: int, n_tasks: int) -> dict[str, float | int | str]:
-    """Times both, checks that they agree, and returns medians of interleaved rounds."""
-    learner = build_learner(LearnerConfig(width=width), seeded(1))
-    options = {"inner_steps": steps, "first_order": not second, "inner_lr": 0.1, "row_lr": 1.0}
-    meta_learner = build_method("maml", learner, options=options)
-    plain = PlainConv4(width)
-    with torch.no_grad():
-        for i in range(4):
-            plain.convs[i].weight.copy_(learner.own_weights()[f"blocks.{i}.conv.weight"])
-    row = torch.zeros(learner.feature_size + 1, requires_grad=True)
-    task = task_batch(n_tasks, ways, shots, 15)
+def gemm_peak(size: int = 1024, repeats: int = 20) -> float:
+    """Best GFLOP a processor second of a float32 matrix product on one thread."""
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    times = []
+    for _ in range(repeats):
+        began = time.process_time()
+        a @ b
+        times.append(time.process_time() - began)
+    return 2 * size**3 / min(times) / 1e9
 
-    def run_plain() -> None:
-        plain.zero_grad()
-        plain_step(plain, row, task, steps, 0.1, 1.0, second)
 
-    def run_library() -> None:
-        meta_learner.zero_grad()
-        library_step(meta_learner, task)
+def flops(cell: Cell) -> float:
+    """GFLOP of a meta-step: products and convolutions of the plain loop on one task, counted, times the tasks."""
+    made = work.library(cell)
+    module = work.peer(cell, made)
+    task = work.task_batch(1, cell.ways, cell.shots)
+    with FlopCounterMode(display=False) as counter:
+        peers.plain_step(module, task, cell.steps, work.LR, cell.second)
+    return counter.get_total_flops() * cell.tasks / 1e9
 
-    run_plain()
-    run_library()
-    worst = 0.0
-    for i in range(4):
-        ours = learner.own_weights()[f"blocks.{i}.conv.weight"].grad
-        theirs = plain.convs[i].weight.grad
-        worst = max(worst, ((ours - theirs).abs().max() / theirs.abs().max()).item())  # type: ignore[operator, union-attr]
-    took: dict[Callable[[], None], list[float]] = {run_plain: [], run_library: []}
-    for _ in range(ROUNDS):
-        for step in took:
-            began = time.perf_counter()
-            step()
-            took[step].append(time.perf_counter() - began)
-    plain_s, library_s = float(np.median(took[run_plain])), float(np.median(took[run_library]))
-    ratios = [a / b for a, b in zip(took[run_plain], took[run_library], strict=True)]
-    images = n_tasks * ways * (15 + shots * steps)
+
+def disagreement(cell: Cell, step: peers.Step) -> float:
+    """Largest difference of meta-gradients to the library's, in float64 on one task, relative to the largest one."""
+    made = work.library(cell).double()
+    module = work.peer(cell, made).double()
+    task = work.task_batch(1, cell.ways, cell.shots, queries=3, dtype=torch.float64)
+    work.library_step(made, task)
+    step(module, task, cell.steps, work.LR, cell.second)
+    pairs = list(zip(work.library_gradients(made), work.peer_gradients(module), strict=True))
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+
+
+def contenders(cell: Cell, found: dict[str, peers.Step]) -> dict[str, Step]:
+    """Name -> a meta-step."""
+    task = work.task_batch(cell.tasks, cell.ways, cell.shots)
+    made = work.library(cell)
+    steps: dict[str, Step] = {"genmeta": lambda: (made.zero_grad(), work.library_step(made, task))}
+    for name, step in found.items():
+        module = work.peer(cell, made)
+        steps[name] = lambda m=module, s=step: (m.zero_grad(), s(m, task, cell.steps, work.LR, cell.second))
+    return steps
+
+
+def compare(cell: Cell, found: dict[str, peers.Step], rounds: int, peak: float) -> dict[str, Any]:
+    """One cell of the grid."""
+    usable = {name: step for name, step in found.items() if cell.second or name != "torchopt"}
+    differences = {name: disagreement(cell, step) for name, step in usable.items()}
+    wrong = {name: value for name, value in differences.items() if value > 1e-6}
+    if wrong:
+        raise SystemExit(f"the gradients of {cell} do not agree: {wrong}")
+    took = interleaved(contenders(cell, usable), rounds)
+    seconds = {name: round(float(np.median(times)), 4) for name, times in took.items()}
+    work_done = flops(cell)
     return {
-        "task": f"{ways}w{shots}s",
-        "order": 2 if second else 1,
-        "inner_steps": steps,
-        "plain_seconds": round(plain_s, 4),
-        "library_seconds": round(library_s, 4),
-        "speed_ratio": round(float(np.median(ratios)), 3),
-        "library_images_per_second": round(images / library_s, 1),
-        "largest_relative_gradient_difference": worst,
+        "task": cell.name,
+        "order": 2 if cell.second else 1,
+        "inner_steps": cell.steps,
+        "tasks": cell.tasks,
+        "cpu_seconds": seconds,
+        "speed_ratio": {name: ratio(took, "genmeta", name) for name in usable},
+        "images_per_cpu_second": {name: round(cell.images / s, 1) for name, s in seconds.items()},
+        "share_of_gemm_peak": {name: round(work_done / s / peak, 3) for name, s in seconds.items()},
+        "largest_relative_gradient_difference": differences,
     }
 
 
+def peak_memory(name: str, cell: Cell) -> float:
+    """MiB that two meta-steps add to the peak of a process of their own."""
+    command = [sys.executable, __file__, "--memory-of", name, "--cell", json.dumps(vars(cell))]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return round(float(done.stdout.strip().splitlines()[-1]), 1)
+
+
+def _print_memory(name: str, cell: Cell) -> None:
+    keep_freed_memory()
+    found, _ = peers.available()
+    found["plain"] = peers.plain_step
+    step = contenders(cell, {name: found[name]} if name != "genmeta" else {})[name]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step()
+    step()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def picture(cells: list[dict[str, Any]]) -> str:
+    """Speed ratios as bars, one group for each cell."""
+    from genmeta.reports.colours import SERIES
+
+    names = sorted({name for cell in cells for name in cell["speed_ratio"]})
+    highest = max(max(cell["speed_ratio"].values()) for cell in cells)
+    width, height, left, floor = 760, 260, 40, 200
+    step = (width - left) / len(cells)
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">',  # noqa: E501
+        '<rect width="100%" height="100%" fill="white"/>',
+        '<text x="8" y="16">speed of a meta-step of genmeta, times that of each library (Conv4-64, one thread)</text>',
+    ]
+    scale = (floor - 40) / highest
+    for value in range(int(highest) + 1):
+        y = floor - value * scale
+        out.append(
+            f'<line x1="{left}" x2="{width}" y1="{y:.1f}" y2="{y:.1f}" stroke="{"#888" if value == 1 else "#ddd"}"/>'
+        )
+        out.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{value}×</text>')
+    for i, cell in enumerate(cells):
+        bar = step * 0.8 / len(names)
+        for j, name in enumerate(names):
+            if name in cell["speed_ratio"]:
+                tall = cell["speed_ratio"][name] * scale
+                x = left + i * step + step * 0.1 + j * bar
+                colour = SERIES[j % len(SERIES)][0]
+                place = f'x="{x:.1f}" y="{floor - tall:.1f}" width="{bar - 1:.1f}" height="{tall:.1f}"'
+                out.append(f'<rect {place} fill="{colour}"/>')
+        label = f"{cell['task']}, order {cell['order']}"
+        middle = left + (i + 0.5) * step
+        out.append(f'<text x="{middle:.1f}" y="{floor + 15}" text-anchor="middle">{label}</text>')
+        out.append(f'<text x="{middle:.1f}" y="{floor + 29}" text-anchor="middle">k = {cell["inner_steps"]}</text>')
+    for j, name in enumerate(names):
+        x = left + j * 130
+        out.append(f'<rect x="{x}" y="{floor + 42}" width="10" height="10" fill="{SERIES[j % len(SERIES)][0]}"/>')
+        out.append(f'<text x="{x + 15}" y="{floor + 51}">{name}</text>')
+    return "\n".join([*out, "</svg>"]) + "\n"
+
+
 def main() -> None:
-    """Runs the grid, prints it and writes the result file."""
+    """Runs the grid and the rest, prints each line and writes the result file and the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default="results/speed/results.json")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--width", type=int, default=64)
-    arguments = parser.parse_args()
+    parser.add_argument("--picture", default="docs/pictures/speed.svg")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one task for each meta-step")
+    parser.add_argument("--only", default="", help="parts to run, separated by commas; the others stay as they are")
+    parser.add_argument("--memory-of", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--cell", default="", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.memory_of:
+        _print_memory(given.memory_of, Cell(**json.loads(given.cell)))
+        return
     keep_freed_memory()
-    torch.set_num_threads(arguments.threads)
-    rows = []
-    for ways, shots, n_tasks in ((5, 1, 4), (20, 5, 1)):
-        for second in (True, False):
-            for steps in (1, 5):
-                rows.append(compare(ways, shots, steps, second, arguments.width, n_tasks))
-                print(json.dumps(rows[-1]), flush=True)
-    made = provenance()
-    made["command"] = f"python benchmarks/run.py --threads {arguments.threads} --width {arguments.width}"
-    write_json(Path(arguments.out), {"schema": "genmeta.speed/1", **made, "rounds": ROUNDS, "grid": rows})
+    found, missing = peers.available()
+    found = {"plain": peers.plain_step, **found}
+    out = Path(given.out)
+    result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if given.only and out.exists() else {}
+    peak = gemm_peak()
+    made = {"schema": "genmeta.speed/2", **provenance(), "command": " ".join(["python", *sys.argv])}
+    made.update(
+        rounds=given.rounds, gemm_peak_gflops=round(peak, 1), compiled_kernels=fused.native.library() is not None
+    )
+    parts: dict[str, Callable[[], Any]] = {
+        "grid": lambda: [_said(compare(cell, found, given.rounds, peak)) for cell in grid(given.quick)],
+        "memory_mib": lambda: _said({n: peak_memory(n, Cell(5, 1, True, 5, tasks=4)) for n in ("genmeta", *found)}),
+        **{name: lambda f=f: _said(f(interleaved, given.rounds)) for name, f in scaling.PARTS.items()},
+    }
+    for name in given.only.split(",") if given.only else parts:
+        result[name] = parts[name]()
+        result.update(made, skipped=missing, gpu="not yet measured")
+        write_json(out, result)
+        if name == "grid":
+            write_text(given.picture, picture(result["grid"]))
+
+
+def _said(row: Any) -> Any:
+    print(json.dumps(row), flush=True)
+    return row
 
 
 if __name__ == "__main__":

@@ -16,7 +16,12 @@ from typing import Any
 from genmeta.methods import list_methods
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "families.md")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "results.md",
+    ROOT / "docs" / "families.md",
+    ROOT / "docs" / "own-images.md",
+)
 
 
 def results(name: str) -> dict[str, Any]:
@@ -158,6 +163,44 @@ def family_draws() -> str:
     )  # fmt: skip
 
 
+#: Shipped checkpoints whose `results/NAME` and `results/NAME-speed` there are.
+CHECKPOINTS = ("characters",)
+
+
+def own() -> str:
+    """Accuracy and calibration of FewShotClassifier with every shipped checkpoint."""
+    rows = []
+    for name in CHECKPOINTS:
+        for row in results(name)["rows"]:
+            scores = [row["accuracy"][who] for who in ("model", "regression on features", "regression on pixels")]
+            off = row["leave_one_out_minus_accuracy"]
+            rows.append([
+                f"`{name}`", row["data"], f"{row['ways']}-way {row['shots']}-shot",
+                *[f"{score['mean']:.1f} ± {score['ci95']:.1f}" for score in scores],
+                f"{row['ece']:.1f}", f"{off['mean']:+.1f}" if off else "", str(row["episodes"]),
+            ])  # fmt: skip
+    headers = ["Checkpoint", "Data", "Task", "Accuracy", "Regression on features", "Regression on pixels", "ECE"]
+    return table([*headers, "leave-one-out", "Episodes"], rows)
+
+
+def ownspeed() -> str:
+    """Seconds and memory of the commands."""
+    rows = []
+    for name in CHECKPOINTS:
+        for row in results(f"{name}-speed")["rows"]:
+            if "seconds" in row:
+                cells = (row["seconds"], row["processor_seconds"], row["peak_memory_mib_at_most"])
+                images = sum(row["classes"].values()) if "classes" in row else row["images"]
+                rows.append([f"`{name}`", row["what"], str(images), *map(str, cells)])
+            else:
+                per = (
+                    f"{row['images_per_second']} images/s",
+                    f"{row['images_per_processor_second']} per processor second",
+                )
+                rows.append([f"`{name}`", row["what"], str(row["images"]), *per, ""])
+    return table(["Checkpoint", "What", "Images", "Seconds", "Processor seconds", "Peak memory, MiB"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "methods": methods,
     "omniglot": omniglot,
@@ -167,6 +210,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "calibration": calibration,
     "families": families,
     "family_draws": family_draws,
+    "own": own,
+    "ownspeed": ownspeed,
 }
 
 

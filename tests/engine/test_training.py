@@ -106,6 +106,14 @@ def test_numbers_are_one_or_more(name: str, config: Config) -> None:
         config(**{name: 0})
 
 
+@pytest.mark.parametrize("size", ["0", "-1", "many", "1.5"])
+def test_a_chunk_is_auto_or_a_number_of_tasks(size: str, config: Config) -> None:
+    with pytest.raises(UsageError, match=f"--tasks-per-chunk takes auto or a number of 1 or more, got '{size}'"):
+        config("maml", tasks_per_chunk=size)
+    assert config("maml").chunk_size == 0
+    assert config("maml", tasks_per_chunk="8").chunk_size == 8
+
+
 @pytest.mark.parametrize("changes", [{"lr": 0.0}, {"clip": -1.0}, {"lr": float("nan")}])
 def test_rates_are_above_zero(changes: dict[str, float], config: Config) -> None:
     with pytest.raises(UsageError, match="lr and clip must be above 0, got"):

@@ -16,6 +16,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 
 from genmeta.core.errors import CheckpointError, DataError, DataWarning, GenmetaError, UsageError
+from genmeta.engine import read_header
+from genmeta.engine.checkpoint import build, read_tensors, save_changes
 from genmeta.estimators import FewShotClassifier
 
 Make = Callable[..., Any]
@@ -154,6 +156,21 @@ def test_a_saved_model_predicts_the_same(
     loaded.partial_fit(new.images, new.labels)
     model.partial_fit(new.images, new.labels)
     assert (loaded.predict_proba(seen.images) == model.predict_proba(seen.images)).all()
+
+
+def test_what_a_package_brings_is_not_stored_again(checkpoint: Make, pictures: Make, tmp_path: Path) -> None:
+    whole, changed = checkpoint("protonet"), tmp_path / "changed.safetensors"
+    meta_learner = build(read_header(whole), whole)
+    with torch.no_grad():
+        meta_learner.row_base.log_temperature.add_(0.3)
+    config = {key: value for key, value in read_header(whole).items() if key != "schema"}
+    save_changes(changed, meta_learner, config)
+    seen, new = pictures(), pictures(seed=1)
+    model = FewShotClassifier(changed).fit(seen.images, seen.labels)
+    model.save(tmp_path / "model.safetensors")
+    assert list(read_tensors(tmp_path / "model.safetensors", "model.")) == ["row_base.log_temperature"]
+    loaded = FewShotClassifier.load(tmp_path / "model.safetensors")
+    assert (loaded.predict_proba(new.images) == model.predict_proba(new.images)).all()
 
 
 def test_images_can_be_left_out_of_the_file(checkpoint: Make, pictures: Make, tmp_path: Path) -> None:

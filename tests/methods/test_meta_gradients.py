@@ -117,6 +117,15 @@ def test_chunks_add_up(chunk_of: int, monkeypatch: pytest.MonkeyPatch) -> None:
     check_query_loss(it, make_task(n_tasks=3, ways=5, shots=2, queries=2), "last", monkeypatch, chunk_of)
 
 
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("space", ["film", "all"])
+def test_chunks_of_any_size_add_up(space: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    it, task = exact_method("maml", space, "batch"), make_task(n_tasks=3)
+    it.chunk_size = size
+    assert [chunk.n_tasks for chunk in it.chunks(task)] == ([1, 1, 1] if size == 1 else [2, 1])
+    check_query_loss(it, task, "last", monkeypatch)
+
+
 @pytest.mark.parametrize("norm", ["group", "batch"])
 def test_displacement(norm: str) -> None:
     it, task = exact_method("reptile", "all", norm), make_task()

@@ -97,8 +97,8 @@ def fine_tuning(case: Case, it: FilmTransfer, lr: float, seed: int, steps: int =
         return 10 * found[n:] @ means.t()
 
 
-def parts(case: Case, it: FilmTransfer, steps: tuple[int, ...]) -> dict[int, dict[str, Tensor]]:
-    """Support and query features under the weights after so many steps, and the rows of the method."""
+def parts(case: Case, it: FilmTransfer, steps: tuple[int, ...]) -> dict[int, Tensor]:
+    """Logits of film-transfer after so many steps; the pretrained network's features are taken as known."""
     views = [as_maps(case.support[:, v]) for v in range(case.support.shape[1])]
     support = Support(views, F.one_hot(case.targets, case.ways).float()[None], case.frozen[None])
     out = {}
@@ -107,13 +107,9 @@ def parts(case: Case, it: FilmTransfer, steps: tuple[int, ...]) -> dict[int, dic
         path = it.path(support, start, written.step_sizes, max(steps), False)
         left_out = it.left_out(support, start)
         for step in steps:
-            both = torch.cat([case.support[:, 0], case.support[:, 1], case.query])
-            found = it.learner.late_features(as_maps(both), 1, path[step])[0][0]
-            n = len(case.support)
             rows, _ = it.rows(support, path[step], written, left_out, step)
-            query = found[2 * n :]
-            logits = it.vision.outputs(torch.cat([query, case.query_frozen], -1)[None], rows)[0]
-            out[step] = {"support": (found[:n] + found[n : 2 * n]) / 2, "query": query, "logits": logits}
+            query = it.learner.late_features(as_maps(case.query), 1, path[step])[0]
+            out[step] = it.vision.outputs(torch.cat([query, case.query_frozen[None]], -1), rows)[0]
     return out
 
 

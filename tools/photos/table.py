@@ -82,7 +82,7 @@ def rows_of(args: argparse.Namespace) -> Callable[[Case, int], dict[str, Tensor]
         return lambda case, i: {"fine-tuning": fine_tuning(case, plain, args.lr, i)}
     it = load(args.run)
     steps = tuple(int(s) for s in args.steps.split(","))
-    return lambda case, i: {f"{args.rows}, {s} steps": out["logits"] for s, out in parts(case, it, steps).items()}
+    return lambda case, i: {f"{args.rows}, {s} steps": out for s, out in parts(case, it, steps).items()}
 
 
 def main() -> None:

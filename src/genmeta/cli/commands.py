@@ -200,7 +200,7 @@ class Fit:
     """Folder (or zip) that holds <class>/<image>."""
     out: str
     """Where the model goes, such as model.safetensors."""
-    model: str = "characters"
+    model: str = "photos"
     """Checkpoint to fit: a name of genmeta list checkpoints, a path, or a Hugging Face Hub id."""
     fast: bool = False
     """Take the generated start as it is: no steps."""

@@ -28,6 +28,8 @@ class TrainConfig:
         queries: query images of each class (segmentation, detection: of a task).
         steps: meta-steps.
         tasks_per_batch: tasks of a meta-step.
+        tasks_per_chunk: tasks computed and back-propagated together, auto or a number; bounds memory, and changes
+            results by rounding alone (where generators draw noise, the noise too).
         vision: visual task: classification, segmentation, detection; see genmeta list vision.
         learner: name, see genmeta list learners; by default the visual task's own.
         scenario: few-shot; incremental (the classes of a task arrive in sessions); domain (a task is a domain, shots
@@ -67,6 +69,7 @@ class TrainConfig:
     queries: int = 5
     steps: int = 1000
     tasks_per_batch: int = 16
+    tasks_per_chunk: str = "auto"
     vision: str = "classification"
     learner: str = ""
     scenario: str = "few-shot"
@@ -98,6 +101,7 @@ class TrainConfig:
         for name in ("steps", "tasks_per_batch", "validate_every", "validate_tasks"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        _ = self.chunk_size
         if self.device not in DEVICES:
             raise unknown("device", self.device, DEVICES)
         if self.on_nonfinite not in NONFINITE:
@@ -113,6 +117,16 @@ class TrainConfig:
             raise unknown("scenario", self.scenario, SCENARIOS)
         if not self.lr > 0 or not self.clip > 0:
             raise UsageError(f"lr and clip must be above 0, got {self.lr} and {self.clip}.")
+
+    @property
+    def chunk_size(self) -> int:
+        """tasks_per_chunk as a number, 0 for auto."""
+        size = 0 if self.tasks_per_chunk == "auto" else -1
+        if size and self.tasks_per_chunk.isdecimal():
+            size = int(self.tasks_per_chunk) or -1
+        if size < 0:
+            raise UsageError(f"--tasks-per-chunk takes auto or a number of 1 or more, got {self.tasks_per_chunk!r}.")
+        return size
 
 
 @dataclass(frozen=True)

@@ -59,10 +59,16 @@ def save_changes(path: str | Path, meta_learner: MetaLearner, config: Mapping[st
 
     For a learner whose own tensors come with a package; what the settings alone do not determine would be lost.
     """
-    built = build({"schema": SCHEMA, **config}, path).state_dict()
-    state = meta_learner.state_dict()
-    changed = {name: value.half() for name, value in state.items() if not torch.equal(value, built[name])}
+    changed = {name: value.half() for name, value in changes(meta_learner, config, path).items()}
     save_tensors(path, changed, {**config, "changes": True})
+
+
+def changes(meta_learner: nn.Module, config: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
+    """The tensors that differ from those of a newly built meta-learner of these settings."""
+    built = build({"schema": SCHEMA, **config}, path).state_dict()
+    return {
+        name: value for name, value in meta_learner.state_dict().items() if not torch.equal(value.cpu(), built[name])
+    }
 
 
 def save_tensors(path: str | Path, named: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
@@ -130,19 +136,27 @@ def build(header: Mapping[str, Any], path: str | Path) -> MetaLearner:
         raise CheckpointError(f"{str(path)!r} describes a model that cannot be built: {error}") from error
 
 
-def load_weights(module: nn.Module, path: str | Path, prefix: str = "") -> None:
+def load_weights(module: nn.Module, path: str | Path, prefix: str = "", *, changed: bool | None = None) -> None:
     """Copies the tensors named ``prefix...`` of a checkpoint into a module.
+
+    Args:
+        module: whose tensors are written.
+        path: of the checkpoint.
+        prefix: of the names.
+        changed: whether the file holds only what differs from a newly built module; by default, for whole models, what
+            its header says.
 
     Raises:
         CheckpointError: names or shapes differ: the checkpoint is of another learner.
     """
     path = find(path)
     own = {prefix + name: value for name, value in module.state_dict().items()}
-    changes = not prefix and bool(read_header(path).get("changes"))
+    if changed is None:
+        changed = not prefix and bool(read_header(path).get("changes"))
     with _opened(path) as file:
         names = {name for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118  (not a dict)
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names & own.keys()}
-        missing = set() if changes else own.keys() - names
+        missing = set() if changed else own.keys() - names
         wrong = sorted((names - own.keys()) | missing) or [n for n in shapes if shapes[n] != tuple(own[n].shape)]
         if wrong:
             raise CheckpointError(
@@ -150,7 +164,7 @@ def load_weights(module: nn.Module, path: str | Path, prefix: str = "") -> None:
                 "Give the same learner, width, size and channels that it was trained with."
             )
         state = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
-    module.load_state_dict(state, strict=not changes)
+    module.load_state_dict(state, strict=not changed)
 
 
 def read_tensors(path: str | Path, prefix: str) -> dict[str, Tensor]:

@@ -82,6 +82,7 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
     meta_learner = build_method(
         method.name, learner, vision=vision, rng=seeded(config.seed, "method"), options=config.options
     )
+    meta_learner.chunk_size = config.chunk_size
     if config.freeze_learner:
         learner.requires_grad_(False)
     check_precision(meta_learner)

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 #: Spread of the prior on log T, in nats: what a few predictions may say against it.
 SPREAD = 0.5
+
+
+def prior_temperature(card: Mapping[str, Any], shots: float) -> float:
+    """What a checkpoint's card says of ``T`` at some number of images a class: ``T₀`` of :func:`fit_temperature`.
+
+    Args:
+        card: ``temperature`` maps shots to ``T`` on classes that were held out of meta-training; absent, ``T`` is 1.
+        shots: ``log T`` is interpolated over ``log shots``, and constant beyond the ends.
+    """
+    known = {float(k): float(v) for k, v in card.get("temperature", {"1": 1.0}).items()}
+    at = sorted(known)
+    return float(np.exp(np.interp(np.log(shots), np.log(at), np.log([known[k] for k in at]))))
 
 
 def fit_temperature(logits: Tensor, targets: Tensor, prior: float = 1.0, spread: float = SPREAD) -> float:

@@ -19,7 +19,7 @@ from genmeta.data.ingest import ImageLike, as_sequence, read_images
 from genmeta.data.pixels import Pixels
 from genmeta.engine import Trained
 from genmeta.estimators import fitting, saving
-from genmeta.estimators.calibration import fit_temperature
+from genmeta.estimators.calibration import fit_temperature, prior_temperature
 from genmeta.estimators.held_out import hold_out
 from genmeta.estimators.labels import UNKNOWN, as_labels, encode, warn_of_contradictions
 from genmeta.methods import Adapted, MetaLearner
@@ -59,9 +59,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     Example:
         >>> from sklearn.datasets import load_digits
         >>> images, labels = load_digits().images / 16, load_digits().target
-        >>> model = FewShotClassifier("characters").fit(images[:50], labels[:50])  # doctest: +SKIP
-        >>> model.predict(images[50:53])  # doctest: +SKIP
-        array([2, 2, 7])
+        >>> model = FewShotClassifier("characters").fit(images[:50], labels[:50])
+        >>> model.score(images[50:150], labels[50:150]) > 0.7
+        True
     """
 
     classes_: np.ndarray
@@ -78,7 +78,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = "characters",
+        model: str | os.PathLike[str] = "photos",
         *,
         steps: int | None = None,
         fast: bool = False,
@@ -195,7 +195,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.leave_one_out_ = held_out.accuracy(steps)
         self.leave_one_out_predictions_ = np.full(len(self._targets), -1)
         self.leave_one_out_predictions_[held_out.which] = held_out.logits[steps].argmax(-1).numpy()
-        prior = float(self._trained.config.get("card", {}).get("temperature", 1.0))
+        prior = prior_temperature(self._trained.config.get("card", {}), float(self.n_support_.mean()))
         self.temperature_ = fit_temperature(held_out.logits[steps], held_out.targets, prior)
 
     # -- predict ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from torch import Tensor
 from genmeta.core.errors import CheckpointError
 from genmeta.core.types import ROWS, Start, Tokens
 from genmeta.engine import Trained, read_header
-from genmeta.engine.checkpoint import build, load_weights, read_tensors, save_tensors
+from genmeta.engine.checkpoint import build, changes, load_weights, read_tensors, save_tensors
 from genmeta.methods import Adapted, State
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _MEASURED = ("leave_one_out_", "trace_", "temperature_")
 def save(path: str | os.PathLike[str], model: FewShotClassifier, *, images: bool) -> None:
     """Writes a fitted model; see :meth:`genmeta.estimators.FewShotClassifier.save`."""
     trained, adapted = model._trained, model._adapted
-    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in trained.meta_learner.state_dict().items()}
+    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in _own_tensors(trained, path).items()}
     step = max(adapted.states)
     tensors |= _state_tensors(adapted.states[step])
     tensors["targets"] = torch.from_numpy(model._targets)
@@ -57,7 +57,7 @@ def load(kind: type[FewShotClassifier], path: Path) -> FewShotClassifier:
         )
     fitted = header.pop("fitted")
     meta_learner = build(header, path)
-    load_weights(meta_learner, path, prefix="model.")
+    load_weights(meta_learner, path, prefix="model.", changed=bool(header.get("changes")))
     try:
         model = kind(**fitted["parameters"])
         state = _read_state(path)
@@ -78,6 +78,15 @@ def load(kind: type[FewShotClassifier], path: Path) -> FewShotClassifier:
     if n_rows[1] != len(model.classes_) or len(model.classes_) < 2:
         raise CheckpointError(f"{str(path)!r} has {n_rows[1]} rows for {len(model.classes_)} classes. Fit it again.")
     return model
+
+
+def _own_tensors(trained: Trained, path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """What the meta-learner is made of; without what a package brings, where its checkpoint does without, too."""
+    if not trained.config.get("changes"):
+        return dict(trained.meta_learner.state_dict())
+    found = changes(trained.meta_learner, trained.config, Path(path))
+    # such checkpoints are in half precision, so that nothing is lost here
+    return {name: value.half() if torch.equal(value.half().float(), value) else value for name, value in found.items()}
 
 
 def _state_tensors(state: State) -> dict[str, Tensor]:

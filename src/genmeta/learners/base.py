@@ -169,6 +169,11 @@ class Learner(nn.Module, ABC):
     feature_size: int
     gives: ClassVar[str] = "vector"
 
+    @property
+    def needs_support_statistics(self) -> bool:
+        """Whether query images are normalised with the statistics of a support pass."""
+        return self.config.norm == "batch"
+
     @abstractmethod
     def forward_pass(self, images: Float[Tensor, "T N C H W"], run: Pass) -> Float[Tensor, "T N *hw D"]:
         """Computes raw features, taking every weight from ``run``."""

@@ -81,6 +81,8 @@ class MetaLearner(nn.Module):
         self.encoder = parts.encoder
         self.shared_generator, self.row_generator = parts.shared, parts.rows
         self.writer, self.reader = parts.writer, parts.reader
+        #: Tasks that are computed and back-propagated together; 0 to choose by the kind of weights and the images.
+        self.chunk_size = 0
         self._names = tuple(name for name, _ in self.spec.shared)
         # θ = base + scale · written, with a learned scale for each tensor, small at first
         self.scales = nn.Parameter(torch.full((len(self._names) + 1,), 0.1))
@@ -89,7 +91,12 @@ class MetaLearner(nn.Module):
 
     @property
     def tasks_per_chunk(self) -> int:
-        """How many tasks are computed together: 1 where kernels differ by task on a CPU, 0 for no limit of kind."""
+        """How many tasks are computed together: 1 where kernels differ by task on a CPU, 0 for no limit of kind.
+
+        :attr:`chunk_size` overrides it.
+        """
+        if self.chunk_size:
+            return self.chunk_size
         own = self.learner.own_weights()
         on_cpu = not self.scales.is_cuda
         return 1 if on_cpu and any(own[name].ndim == 4 for name in self._names) else 0
@@ -276,7 +283,7 @@ class MetaLearner(nn.Module):
         for step in at if at is not None else (steps,):
             weights = {name: value for name, value in trajectory[step].items() if name not in codes}
             statistics: Statistics | None = None
-            if self.learner.config.norm == "batch":
+            if self.learner.needs_support_statistics:
                 statistics = memory.features(weights, None, graph=differentiable)[1]
             read = self.reader is not None
             tokens = self.vision.tokens(features(weights), targets, ways) if read else None

@@ -203,8 +203,12 @@ void forward(const Shape& s, const T* x, const T* scale, const T* shift, double*
 
 // ---- sums over an image, per channel --------------------------------------------------------------------------------
 
+// the one of four neighbours that position q (0 1 / 2 3) names; all four are read, so that the loops stay vectors
 template <class T>
-inline T chosen(int q, T a, T b, T d, T e) { return q == 0 ? a : q == 1 ? b : q == 2 ? d : e; }
+inline T chosen(int q, T a, T b, T d, T e) {
+  const T upper = q & 1 ? b : a, lower = q & 1 ? e : d;
+  return q & 2 ? lower : upper;
+}
 
 // of the gradient at the maxima: sum v, sum v (x - centre), and with h also sum v h
 template <class T>
@@ -239,7 +243,7 @@ void sums_at_maxima(const Shape& s, const T* x, const T* h, const uint8_t* where
         for (long c = 0; c < C; c++) {
           const T v = k[c] < 4 ? g[c] : g[c] * slope;
           p[c] += v;
-          q[c] += v * (chosen(k[c] & 3, x0[c], x1[c], x2[c], x3[c]) - centre[c]);
+          q[c] += v * (chosen(k[c], x0[c], x1[c], x2[c], x3[c]) - centre[c]);
         }
         continue;
       }
@@ -248,8 +252,8 @@ void sums_at_maxima(const Shape& s, const T* x, const T* h, const uint8_t* where
       for (long c = 0; c < C; c++) {
         const T v = k[c] < 4 ? g[c] : g[c] * slope;
         p[c] += v;
-        q[c] += v * (chosen(k[c] & 3, x0[c], x1[c], x2[c], x3[c]) - centre[c]);
-        r[c] += v * chosen(k[c] & 3, h0[c], h1[c], h2[c], h3[c]);
+        q[c] += v * (chosen(k[c], x0[c], x1[c], x2[c], x3[c]) - centre[c]);
+        r[c] += v * chosen(k[c], h0[c], h1[c], h2[c], h3[c]);
       }
     }
     for (long c = 0; c < C; c++) v_sum[c] += p[c], vx_sum[c] += q[c];
@@ -328,8 +332,8 @@ void write_at_maxima(const Shape& s, const T* x, const T* h, const uint8_t* wher
       const T *x1 = x0 + C, *x2 = x0 + W * C, *x3 = x2 + C, *h1 = h0 + C, *h2 = h0 + W * C, *h3 = h2 + C;
 #pragma omp simd
       for (long c = 0; c < C; c++) {
-        const T t = kh[c] * chosen(k[c] & 3, h0[c], h1[c], h2[c], h3[c]) +
-                    kx[c] * (chosen(k[c] & 3, x0[c], x1[c], x2[c], x3[c]) - centre[c]) + kc[c];
+        const T t = kh[c] * chosen(k[c], h0[c], h1[c], h2[c], h3[c]) +
+                    kx[c] * (chosen(k[c], x0[c], x1[c], x2[c], x3[c]) - centre[c]) + kc[c];
         o[c] = k[c] < 4 ? t : t * slope;
       }
     }

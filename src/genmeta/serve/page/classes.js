@@ -20,7 +20,7 @@ export class Classes {
     $("draw-undo").onclick = () => this.pad.undo();
     $("draw-clear").onclick = () => this.pad.clear();
     $("draw-close").onclick = () => $("draw").close();
-    $("draw-add").onclick = () => this.addDrawing();
+    $("draw-add").onclick = () => this.track(this.addDrawing());
   }
 
   show(classes, limits) {
@@ -176,11 +176,11 @@ export class Classes {
   async addDrawing() {
     const one = this.into;
     const blob = await this.pad.blob();
+    this.pad.clear(); // at once: the next drawing may begin before this one has arrived
     const image = await attempt(() => server.addImage(one.id, blob));
     if (!image) return;
     one.images.push(image);
     this.drawn += 1;
-    this.pad.clear();
     $("draw-count").textContent = `${plural(this.drawn, "drawing")} added. ${this.drawn < 3 ? "One more?" : "That is enough, more is fine."}`;
     this.render();
     this.changed();

@@ -46,12 +46,14 @@ export class Pad {
 
   undo() {
     this.strokes.pop();
+    this.active = null;
     this.draw();
     this.changed();
   }
 
   clear() {
     this.strokes = [];
+    this.active = null;
     this.draw();
     this.changed();
   }
