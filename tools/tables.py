@@ -13,15 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tables_scenarios
+
 from genmeta.methods import list_methods
 
 ROOT = Path(__file__).parents[1]
-PAGES = (
-    ROOT / "README.md",
-    ROOT / "docs" / "results.md",
-    ROOT / "docs" / "families.md",
-    ROOT / "docs" / "own-images.md",
-)
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def results(name: str) -> dict[str, Any]:
@@ -212,6 +209,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "family_draws": family_draws,
     "own": own,
     "ownspeed": ownspeed,
+    **tables_scenarios.TABLES,
 }
 
 
