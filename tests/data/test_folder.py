@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from data_helpers import Tree, check_form, classes_tree, noise, png
 
-from genmeta.core.errors import DataError, UsageError
+from genmeta.core.errors import DataError, DataWarning, UsageError
 from genmeta.data import ImageClasses, open_dataset, sources
 
 Make = Callable[..., Path]
@@ -242,3 +242,13 @@ def test_lists_that_do_not_fit(make_folder: Make) -> None:
     with pytest.raises(UsageError, match="Did you mean 'mine'"):
         open_dataset(f"cifar-fs:{root}?splits=mina")
     assert names_of(open_dataset(f"cifar-fs:{root}?splits=mine"), "test") == ["dog"]
+
+
+def test_copies_within_a_class_are_said_every_time(make_folder: Make) -> None:
+    tree = classes_tree(3)
+    place = make_folder({**tree, "class00/copy.png": tree["class00/0.png"], "class01/0.png": tree["class00/0.png"]})
+    for _ in range(2):  # decoded, then from the cache
+        with pytest.warns(
+            DataWarning, match=r"1 images of 1 classes, such as 'class00', are copies of another image of"
+        ):
+            open_dataset(f"folder:{place}", size=12)

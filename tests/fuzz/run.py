@@ -59,6 +59,7 @@ class Record:
                 "target": self.target,
                 "engine": engine,
                 "seconds": round(seconds),
+                "cpu_seconds": round(time.process_time()),
                 "inputs": sum(self.outcomes.values()),
                 "outcomes": dict(self.outcomes),
                 "slowest_seconds": round(self.slowest, 2),
