@@ -90,7 +90,7 @@ def test_split_folders(make_folder: Make) -> None:
 
 
 def test_a_class_in_two_splits_is_refused(make_folder: Make) -> None:
-    root = make_folder({f"{split}/cat/0.png": noise(1) for split in ("train", "test")})
+    root = make_folder({f"{split}/cat/0.png": noise(len(split)) for split in ("train", "test")})
     with pytest.raises(DataError, match=r"'cat' .* is in .* merge=yes"):
         open_dataset(f"folder:{root}")
     merged = open_dataset(f"folder:{root}?merge=yes", size=8)
@@ -210,9 +210,9 @@ def test_lists_of_files(make_folder: Make, flat: bool) -> None:
     for split, labels in rows.items():
         lines = [f"{label}_{i}.jpg,{label}" for label in labels for i in range(2)]
         tree[f"{split}.csv"] = "\n".join(["filename,label", *lines, lines[0]]).encode()
-        for line in lines:
+        for i, line in enumerate(lines):
             name, label = line.split(",")
-            tree[f"images/{name}" if flat else f"images/{label}/{name}"] = png()
+            tree[f"images/{name}" if flat else f"images/{label}/{name}"] = png(i)
     data = open_dataset(f"mini-imagenet:{make_folder(tree)}", size=16)
     check_form(data)
     assert names_of(data, "train") == ["n01", "n02"]
