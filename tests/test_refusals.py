@@ -12,6 +12,7 @@ from PIL import Image
 from toys import make_classes, make_learner, make_task
 
 from genmeta.cli.main import main
+from genmeta.core.batching import native
 from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
 from genmeta.core.settings import TrainConfig
@@ -21,9 +22,10 @@ from genmeta.engine.task_sources import make_tasks, open_data
 from genmeta.estimators.export import export_onnx
 from genmeta.estimators.labels import as_labels
 from genmeta.learners import LearnerConfig, backbone, build_learner
-from genmeta.methods import build_method
+from genmeta.methods import build_method, film_transfer
 from genmeta.serve import checkpoints
 from genmeta.tasks import ClassificationTasks
+from genmeta.tasks.domains import DomainTasks
 from genmeta.vision import VISUAL_TASKS
 
 
@@ -73,9 +75,11 @@ def test_what_a_visual_task_has_no_use_for() -> None:
 
 
 def test_a_method_for_classification_alone() -> None:
-    learner = make_learner("unet", size=16, extra=VISUAL_TASKS["segmentation"].extra_channels)
+    vision = VISUAL_TASKS["segmentation"]()
+    with pytest.raises(UsageError, match="film-transfer is for classification, not for segmentation"):
+        build_method("film-transfer", make_learner("unet", size=16), vision=vision)
     with pytest.raises(UsageError, match="film-transfer classifies images; other visual tasks need another method"):
-        build_method("film-transfer", learner, vision=VISUAL_TASKS["segmentation"]())
+        film_transfer.build(film_transfer.FilmTransferOptions(), make_learner(), vision, seeded(0))
 
 
 def test_film_transfer_writes_one_start() -> None:
@@ -99,3 +103,20 @@ def test_export_from_a_gpu(tmp_path: Path) -> None:
     model = SimpleNamespace(pixels=None, _trained=SimpleNamespace(meta_learner=SimpleNamespace(scales=OnGpu())))
     with pytest.raises(UsageError, match=r"Export runs on the CPU: save the model, load it again, and export that\."):
         export_onnx(model, tmp_path / "model.onnx")  # type: ignore[arg-type]
+
+
+def test_an_unknown_choice_of_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENMETA_KERNELS", "maybe")
+    with pytest.raises(UsageError, match="Unknown value of GENMETA_KERNELS 'maybe'"):
+        native.choice()
+
+
+def test_jittered_images_have_no_features_to_keep() -> None:
+    tasks = ClassificationTasks(make_classes(), ways=3, shots=1, queries=1, augment="affine")
+    with pytest.raises(UsageError, match=r"Images that change with every task \(augment='affine'\) have no"):
+        tasks.embedded(lambda images: images)  # type: ignore[arg-type, return-value]
+
+
+def test_domain_tasks_of_nothing() -> None:
+    with pytest.raises(UsageError, match="Domain tasks need shots, queries and domains, got 0, 1, 1"):
+        DomainTasks(SimpleNamespace(), np.array([0]), "all", shots=0, queries=1)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ PAGES = (
     ROOT / "docs" / "results.md",
     ROOT / "docs" / "families.md",
     ROOT / "docs" / "own-images.md",
+    ROOT / "docs" / "scale.md",
 )
 
 
@@ -269,11 +270,21 @@ def photoseconds() -> str:
     return table(["Row", "5-way 1-shot, s", "5-way 5-shot, s"], rows)
 
 
+def scale() -> str:
+    """Throughput of meta-training against the number of processes."""
+    rows = [
+        [str(row["processes"]), f"{row['tasks_per_second']:.1f}", f"{row['speed_up']:.2f}"]
+        for row in results("scale")["grid"]
+    ]
+    return table(["Processes", "Tasks/s", "Speed-up"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "methods": methods,
     "omniglot": omniglot,
     "omniglot5": five_shot,
     "speed": speed,
+    "scale": scale,
     "ablation": ablation,
     "calibration": calibration,
     "families": families,
