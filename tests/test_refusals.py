@@ -22,7 +22,7 @@ from genmeta.engine.task_sources import make_tasks, open_data
 from genmeta.estimators.export import export_onnx
 from genmeta.estimators.labels import as_labels
 from genmeta.learners import LearnerConfig, backbone, build_learner
-from genmeta.methods import build_method, film_transfer
+from genmeta.methods import build_method
 from genmeta.serve import checkpoints
 from genmeta.tasks import ClassificationTasks
 from genmeta.tasks.domains import DomainTasks
@@ -78,8 +78,6 @@ def test_a_method_for_classification_alone() -> None:
     vision = VISUAL_TASKS["segmentation"]()
     with pytest.raises(UsageError, match="film-transfer is for classification, not for segmentation"):
         build_method("film-transfer", make_learner("unet", size=16), vision=vision)
-    with pytest.raises(UsageError, match="film-transfer classifies images; other visual tasks need another method"):
-        film_transfer.build(film_transfer.FilmTransferOptions(), make_learner(), vision, seeded(0))
 
 
 def test_film_transfer_writes_one_start() -> None:
