@@ -8,6 +8,8 @@
 PYTHON ?= python3
 JOBS ?= 2
 ARGS ?=
+SECONDS ?= 60
+ENGINE ?= hypothesis
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow check format bench
+.PHONY: help setup demo test test-slow fuzz check format bench
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +32,11 @@ test: $(READY)  ## run the tests
 
 test-slow: $(READY)  ## run the tests that take minutes: fifty kills, elastic restart
 	$(PYTEST) -m slow $(ARGS)
+
+fuzz: $(READY)  ## fuzz every reader with hypothesis, SECONDS=60 each; with ENGINE=atheris if that is installed
+	for target in spec checkpoint config coco voc image archive; do \
+		$(BIN)/python tests/fuzz/run.py --engine $(ENGINE) --target $$target --seconds $(SECONDS) || exit 1; \
+	done
 
 check: $(READY)  ## lint, formatting, types, import floors
 	$(BIN)/ruff check

@@ -21,7 +21,7 @@ from genmeta.core.files import write_json
 from genmeta.scenarios import provenance
 
 #: Meta-steps that warm up, and that are timed.
-WARM, TIMED = 3, 12
+WARM, TIMED = 4, 8
 
 
 def throughput(processes: int, tasks: int, method: str) -> float:
@@ -29,7 +29,7 @@ def throughput(processes: int, tasks: int, method: str) -> float:
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "genmeta", "train", method, "--data", "glyphs", "--run", f"{directory}/run"]
         command += ["--steps", str(WARM + TIMED), "--validate-every", str(WARM), "--validate-tasks", "1"]
-        command += ["--tasks-per-batch", str(tasks), "--queries", "15", "--device", "cpu", "--threads", "1"]
+        command += ["--tasks-per-batch", str(tasks), "--queries", "10", "--device", "cpu", "--threads", "1"]
         command += ["--devices", str(processes), "--augment", "affine"]
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         lines = [json.loads(line) for line in Path(directory, "run", "metrics.jsonl").read_text().splitlines()]

@@ -29,7 +29,7 @@ REAL = "../shared/data"
 SCRATCH, FOREST = "scratch", "random forest"
 
 #: Every training starts from the learner of "base", a prototype network, and goes on for as many meta-steps.
-BASE_STEPS, STEPS = 300, 60
+BASE_STEPS, STEPS = 240, 40
 METHODS: dict[str, dict[str, Any]] = {
     "base": {"method": "protonet", "steps": BASE_STEPS, "lr": 0.004},
     "hypernet": {},
@@ -37,8 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "protonet": {},
     "maml": {"options": {"first_order": True, "inner_steps": 3}},
     "versa": {},
-    "meta-sgd": {"options": {"first_order": True, "inner_steps": 3}},
-    "maml-gan": {"options": {"bank_tasks": 16}},
+    "maml-gan": {"options": {"bank_tasks": 16, "bank_labels": 6}},
     SCRATCH: {"options": {"inner_rule": "adam", "inner_lr": 0.01}},
 }
 EMOJI = f"scenes:{REAL}/emoji9_64_rgba.zip?class=file"

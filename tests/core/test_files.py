@@ -83,3 +83,23 @@ def test_a_place_that_cannot_hold_files(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"Failed writing .*file/below': .*Check the path and try again\."):
         write_text(tmp_path / "file" / "below", "x")
+
+
+def test_flushed_before_it_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order that a power loss cannot break: content on disk, then the name, then the directory that holds it."""
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def flush(handle: int) -> None:
+        done.append("directory" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    def rename(source: Path, target: Path) -> None:
+        assert Path(source).read_text() == "whole"
+        done.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(os, "replace", rename)
+    write_text(tmp_path / "file", "whole")
+    assert done == ["file", "rename", "directory"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from data_helpers import Tree, check_form, classes_tree, noise, png
 
-from genmeta.core.errors import DataError, UsageError
+from genmeta.core.errors import DataError, DataWarning, UsageError
 from genmeta.data import ImageClasses, open_dataset, sources
 
 Make = Callable[..., Path]
@@ -90,7 +90,7 @@ def test_split_folders(make_folder: Make) -> None:
 
 
 def test_a_class_in_two_splits_is_refused(make_folder: Make) -> None:
-    root = make_folder({f"{split}/cat/0.png": noise(1) for split in ("train", "test")})
+    root = make_folder({f"{split}/cat/0.png": noise(len(split)) for split in ("train", "test")})
     with pytest.raises(DataError, match=r"'cat' .* is in .* merge=yes"):
         open_dataset(f"folder:{root}")
     merged = open_dataset(f"folder:{root}?merge=yes", size=8)
@@ -210,9 +210,9 @@ def test_lists_of_files(make_folder: Make, flat: bool) -> None:
     for split, labels in rows.items():
         lines = [f"{label}_{i}.jpg,{label}" for label in labels for i in range(2)]
         tree[f"{split}.csv"] = "\n".join(["filename,label", *lines, lines[0]]).encode()
-        for line in lines:
+        for i, line in enumerate(lines):
             name, label = line.split(",")
-            tree[f"images/{name}" if flat else f"images/{label}/{name}"] = png()
+            tree[f"images/{name}" if flat else f"images/{label}/{name}"] = png(i)
     data = open_dataset(f"mini-imagenet:{make_folder(tree)}", size=16)
     check_form(data)
     assert names_of(data, "train") == ["n01", "n02"]
@@ -242,3 +242,13 @@ def test_lists_that_do_not_fit(make_folder: Make) -> None:
     with pytest.raises(UsageError, match="Did you mean 'mine'"):
         open_dataset(f"cifar-fs:{root}?splits=mina")
     assert names_of(open_dataset(f"cifar-fs:{root}?splits=mine"), "test") == ["dog"]
+
+
+def test_copies_within_a_class_are_said_every_time(make_folder: Make) -> None:
+    tree = classes_tree(3)
+    place = make_folder({**tree, "class00/copy.png": tree["class00/0.png"], "class01/0.png": tree["class00/0.png"]})
+    for _ in range(2):  # decoded, then from the cache
+        with pytest.warns(
+            DataWarning, match=r"1 images of 1 classes, such as 'class00', are copies of another image of"
+        ):
+            open_dataset(f"folder:{place}", size=12)

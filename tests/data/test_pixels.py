@@ -14,6 +14,7 @@ from PIL import Image
 from genmeta.core.errors import DataError
 from genmeta.data import open_dataset
 from genmeta.data.pixels import BadImageError, Pixels, image_extensions
+from genmeta.data.sources import FolderSource
 
 Make = Callable[..., Path]
 RGB, GRAY = Pixels(8, 3), Pixels(8, 1)
@@ -158,3 +159,30 @@ def test_helper_writes_what_it_says() -> None:
     with Image.open(io.BytesIO(png(7, (5, 4)))) as image:
         assert image.size == (5, 4)
         assert image.getpixel((0, 0)) == (7, 7, 7)
+
+
+def test_wrong_extensions_and_animations_are_read(make_folder: Make) -> None:
+    frames = [Image.new("L", (12, 12), value) for value in (40, 200)]
+    animated = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    jpeg = encoded(Image.new("RGB", (12, 12), (200, 200, 200)), "JPEG")
+    place = make_folder({"a/moving.gif": animated, "a/jpeg.png": jpeg, "b/1.png": png(10)})
+    images = open_dataset(f"folder:{place}?color=gray", size=12).images
+    assert np.abs(images[:, 0, 0, 0].astype(int) - [200, 40, 10]).max() <= 3  # by name; of the animation, the first
+
+
+def test_files_that_cannot_be_read_on_the_way(make_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = make_folder({"a/0.png": png(1), "a/1.png": png(2), "b/0.png": png(3)})
+    (place / "b" / "gone.png").symlink_to(place / "nowhere.png")
+    read = FolderSource.read
+
+    def failing(self: FolderSource, name: str) -> bytes:
+        if name == "a/1.png":
+            raise BadImageError("Input/output error")  # what a dying disk says
+        return read(self, name)
+
+    monkeypatch.setattr(FolderSource, "read", failing)
+    with pytest.raises(DataError, match=r"Image 'a/1\.png' of .* cannot be used: Input/output error\."):
+        open_dataset(f"folder:{place}", size=12)
+    kept = open_dataset(f"folder:{place}", size=12, on_bad_image="skip")
+    assert kept.skipped == ("a/1.png: Input/output error", "b/gone.png: No such file or directory")
+    assert kept.counts().tolist() == [1, 1]

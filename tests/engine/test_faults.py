@@ -7,20 +7,23 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from toys import make_classes, make_method
 
-from genmeta.core.errors import RunError, UsageError
+from genmeta.core.errors import DivergenceWarning, RunError, UsageError
 from genmeta.core.settings import TrainConfig
-from genmeta.engine import train
+from genmeta.engine import evaluate, train
 from genmeta.engine.checkpoint import load_state
 from genmeta.engine.diagnosis import verdict
 from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
 from genmeta.engine.run_directory import RunDirectory
 from genmeta.engine.runtime import check_precision
 from genmeta.methods.objectives import Loss
+from genmeta.tasks import ClassificationTasks
 
 Config = Callable[..., TrainConfig]
 
@@ -116,6 +119,19 @@ def test_a_diverging_inner_loop_is_reported_as_such(config: Config) -> None:
 )
 def test_what_counts_as_diverging(losses: list[float], diverged: bool) -> None:
     assert ("diverged" in verdict(losses)) == diverged
+
+
+def test_tasks_that_diverge_in_evaluation_are_said_and_count_as_wrong() -> None:
+    it = make_method("maml", options={"inner_steps": 3, "inner_lr": 1e30})
+    tasks = ClassificationTasks(make_classes(), "test", ways=3, shots=1, queries=2)
+    with pytest.warns(
+        DivergenceWarning, match=r"After 3 steps of adaptation 4 of 4 tasks have answers that are not fin"
+    ):
+        scores = evaluate(it, tasks, n_tasks=4, steps=(0, 3), time_tasks=0)
+    assert scores[3].accuracy.tolist() == [0.0] * 4
+    assert np.isinf(scores[3].nll).all()
+    assert scores[3].ece == 0.0
+    assert np.isfinite(scores[0].nll).all()
 
 
 def test_an_unknown_policy(config: Config) -> None:

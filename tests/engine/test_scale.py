@@ -117,9 +117,10 @@ def test_torchrun_starts_a_run_again_when_a_process_dies(config: Config, tmp_pat
 
 def wait_for_child(parent: int) -> int:
     """The first process that ``parent`` starts."""
-    place, deadline = Path(f"/proc/{parent}/task/{parent}/children"), time.monotonic() + 200
+    threads, deadline = Path(f"/proc/{parent}/task"), time.monotonic() + 200
     while time.monotonic() < deadline:
-        for child in reversed(place.read_text().split()):
+        children = [child for place in threads.glob("*/children") for child in place.read_text().split()]
+        for child in reversed(children):
             if "genmeta" in Path(f"/proc/{child}/cmdline").read_text():
                 return int(child)
         time.sleep(0.05)

@@ -92,6 +92,16 @@ def test_one_image_of_each_class(checkpoint: Make, pictures: Make) -> None:
     assert model.score(new.images, new.labels) > 0.6
 
 
+def test_fast_takes_the_start_and_estimates_nothing(checkpoint: Make, pictures: Make) -> None:
+    seen, new = pictures(), pictures(seed=1)
+    model = FewShotClassifier(checkpoint(), fast=True).fit(seen.images, seen.labels)
+    assert np.isnan(model.leave_one_out_)
+    assert (model.leave_one_out_predictions_ == -1).all()
+    assert [row["step"] for row in model.trace_] == [0]
+    start = FewShotClassifier(checkpoint(), steps=0).fit(seen.images, seen.labels)
+    assert (model.predict(new.images) == start.predict(new.images)).all()
+
+
 def test_labels_may_be_numbers(checkpoint: Make, pictures: Make) -> None:
     seen = pictures()
     numbers = np.repeat([7, -2, 3], 3)

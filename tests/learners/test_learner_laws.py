@@ -6,6 +6,7 @@ import pytest
 import torch
 from toys import make_learner, make_task, normals
 
+from genmeta.core import batching
 from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
 from genmeta.learners import LEARNERS, PRETRAINED, SPACES, Learner, LearnerConfig, build_learner
@@ -160,3 +161,20 @@ def test_unknown_names_are_refused() -> None:
         build_learner(LearnerConfig("conv5"), seeded(0))
     with pytest.raises(UsageError, match=r"Unknown space to generate 'bias'\."):
         exact("mlp").written_shapes("bias")
+
+
+def test_the_pretrained_map_holds_the_networks_own_features_at_three_strides() -> None:
+    plain, dense = (
+        build_learner(LearnerConfig(n, 3, 32), seeded(0)) for n in ("efficientnet-lite0", "efficientnet-lite0-map")
+    )
+    images = torch.rand(1, 2, 3, 32, 32, generator=seeded(1))
+    with torch.no_grad():
+        features, _ = dense.features(images)
+        finest = plain.early_maps(images)  # stride 8, after the fifth block
+    assert features.shape == (1, 2, 8, 8, 24 + 40 + 112)
+    part = features[..., 24:64].flatten(0, 1)
+    want = torch.nn.functional.interpolate(
+        batching.unit(finest.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), (8, 8), mode="bilinear", align_corners=False
+    ).permute(0, 2, 3, 1)
+    similarity = torch.nn.functional.cosine_similarity(part, want, dim=-1)
+    assert similarity.min() > 0.9999  # the same direction; its length depends on the other scales

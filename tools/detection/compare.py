@@ -53,16 +53,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", action="append", default=[], metavar="ROW=RUN", help="a row from a run directory")
     parser.add_argument("--body", help="run whose body the fine-tuned head stands on, and whose learner scratch has")
-    parser.add_argument("--long-tasks", type=int, default=200, help="episodes of scratch at ten times the steps")
+    parser.add_argument("--ten-times", action="store_true", help="scratch takes ten times the steps too")
+    parser.add_argument("--rate", type=float, default=0.0, help="learning rate of the baselines; 0 chooses the best")
     parser.add_argument("--template", action="store_true", help="add template matching")
     options = parser.parse_args()
     path = Path("results") / f"detection-{options.name}" / "results.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"methods": {}}
     for row, make in rows(options).items():
-        if row not in found["methods"]:
+        if row not in _rows(path):
             print(row, flush=True)
-            found["methods"][row] = make()
-            _write(path, options, found["methods"])
+            scored = make()
+            # read again: another process may have added rows meanwhile
+            _write(path, options, {**_rows(path), row: {**scored, "scored_at": provenance()}})
+
+
+def _rows(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))["methods"]) if path.exists() else {}
 
 
 def rows(options: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
@@ -74,7 +79,7 @@ def rows(options: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]
         made[row] = lambda run=run: _trained(run, options, steps)
     if options.body:
         made["finetuned-head"] = lambda: _finetuned(options, steps)
-        made["scratch"] = lambda: _scratch(options, (*steps, 10 * steps[-1]))
+        made["scratch"] = lambda: _scratch(options, (*steps, 10 * steps[-1]) if options.ten_times else steps)
     if options.template:
         made["template-matching"] = lambda: _templates(options)
     return made
@@ -127,7 +132,9 @@ def _scratch(options: argparse.Namespace, steps: tuple[int, ...]) -> dict[str, A
 def _best(
     make: Callable[[float], MetaLearner], options: argparse.Namespace, learner: LearnerConfig, steps: int
 ) -> float:
-    """The learning rate that is best on validation tasks after so many steps."""
+    """The learning rate that is best on validation tasks after so many steps, unless one is given."""
+    if options.rate:
+        return float(options.rate)
     tasks = _tasks(options, learner, "val")
     found = {}
     for rate in RATES:

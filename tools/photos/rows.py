@@ -97,8 +97,37 @@ def fine_tuning(case: Case, it: FilmTransfer, lr: float, seed: int, steps: int =
         return 10 * found[n:] @ means.t()
 
 
-def parts(case: Case, it: FilmTransfer, steps: tuple[int, ...]) -> dict[int, Tensor]:
-    """Logits of film-transfer after so many steps; the pretrained network's features are taken as known."""
+class Heads(NamedTuple):
+    """What the logits of one episode after some steps are made of, but for the heads' sharpness.
+
+    Attributes:
+        adapted: ``[Q K]`` cosines to the prototypes under the adapted weights.
+        frozen: ``[Q K]`` cosines to those of the pretrained network.
+        left_out: ``[2]`` nats, see :meth:`FilmTransfer.left_out`.
+        written: ``[2]`` what the generator adds to the logarithms of the sharpness.
+        after: 1 after steps, else 0.
+        shots: support images of a class.
+        targets: ``[Q]``.
+    """
+
+    adapted: Tensor
+    frozen: Tensor
+    left_out: Tensor
+    written: Tensor
+    after: int
+    shots: int
+    targets: Tensor
+
+    def logits(self, sharpness: Tensor, fallback: Tensor) -> Tensor:
+        """With the method's parameters of these names."""
+        ways = self.adapted.shape[1]
+        known = torch.tensor([1.0, float(np.log(self.shots)), float(np.log(ways))])
+        sharp = sharpness[self.after] @ known + self.written + fallback[self.after] @ self.left_out
+        return sharp[0].exp() * self.adapted + sharp[1].exp() * self.frozen
+
+
+def parts(case: Case, it: FilmTransfer, steps: tuple[int, ...]) -> dict[int, Heads]:
+    """Both heads of film-transfer after so many steps; the pretrained network's features are taken as known."""
     views = [as_maps(case.support[:, v]) for v in range(case.support.shape[1])]
     support = Support(views, F.one_hot(case.targets, case.ways).float()[None], case.frozen[None])
     out = {}
@@ -108,8 +137,14 @@ def parts(case: Case, it: FilmTransfer, steps: tuple[int, ...]) -> dict[int, Ten
         left_out = it.left_out(support, start)
         for step in steps:
             rows, _ = it.rows(support, path[step], written, left_out, step)
-            query = it.learner.late_features(as_maps(case.query), 1, path[step])[0]
-            out[step] = it.vision.outputs(torch.cat([query, case.query_frozen[None]], -1), rows)[0]
+            size = it.learner.feature_size
+            query = it.learner.late_features(as_maps(case.query), 1, path[step])[0][0]
+            adapted = query @ F.normalize(rows[0, :, :size], dim=-1).t()
+            frozen = case.query_frozen @ F.normalize(rows[0, :, size:-1], dim=-1).t()
+            after = min(step, 1)
+            shots = len(case.targets) // case.ways
+            corrections = written.sharpness.unflatten(1, (2, 2))[0, after]
+            out[step] = Heads(adapted, frozen, left_out[0], corrections, after, shots, case.query_targets)
     return out
 
 

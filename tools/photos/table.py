@@ -22,7 +22,7 @@ from rows import Case, fine_tuning, logistic_regression, nearest_neighbour, part
 from torch import Tensor
 from train import built
 
-from genmeta.core.files import write_text
+from genmeta.core.files import atomic_path, write_text
 from genmeta.methods.film_transfer import FilmTransfer
 
 QUERIES = 5
@@ -69,6 +69,42 @@ def load(path: str) -> FilmTransfer:
     return it.eval()
 
 
+def line_of(name: str, shots: int, number: int, row: str, logits: Tensor, targets: Tensor) -> dict:
+    """What is kept of one episode."""
+    log_p = torch.log_softmax(logits.double(), -1)
+    confidence, guess = log_p.max(-1)
+    return {
+        "set": name,
+        "shots": shots,
+        "episode": number,
+        "row": row,
+        "accuracy": (guess == targets).double().mean().item(),
+        "nll": F.nll_loss(log_p, targets).item(),
+        "confidence": [round(c, 5) for c in confidence.exp().tolist()],
+        "correct": (guess == targets).int().tolist(),
+    }
+
+
+def heads_of(args: argparse.Namespace) -> None:
+    """Saves what the logits are made of, so that the heads may be weighed again without new steps."""
+    it = load(args.run)
+    steps = tuple(int(s) for s in args.steps.split(","))
+    sets = [Held(args.held, name) for name in (CHOOSING if args.sets == "choose" else args.sets.split(","))]
+    found: list[dict] = []
+    began = time.monotonic()
+    for number in range(args.episodes):
+        for held in sets:
+            for shots in (1, 5):
+                for step, heads in parts(held.case(number, 5, shots), it, steps).items():
+                    key = {"set": held.name, "shots": shots, "episode": number, "step": step}
+                    found.append({**key, **heads._asdict()})
+        if number % 3 == 2 or number == args.episodes - 1:
+            with atomic_path(args.out) as path:
+                torch.save(found, path)
+        if time.monotonic() - began > 60 * args.minutes:
+            break
+
+
 def rows_of(args: argparse.Namespace) -> Callable[[Case, int], dict[str, Tensor]]:
     """What answers an episode: row -> logits ``[Q K]``."""
     if args.rows == "frozen":
@@ -80,9 +116,7 @@ def rows_of(args: argparse.Namespace) -> Callable[[Case, int], dict[str, Tensor]
     if args.rows == "fine-tuning":
         plain = built(0, "film").eval()
         return lambda case, i: {"fine-tuning": fine_tuning(case, plain, args.lr, i)}
-    it = load(args.run)
-    steps = tuple(int(s) for s in args.steps.split(","))
-    return lambda case, i: {f"{args.rows}, {s} steps": out for s, out in parts(case, it, steps).items()}
+    raise SystemExit("--rows is frozen, fine-tuning or heads")
 
 
 def main() -> None:
@@ -98,6 +132,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.rows == "heads":
+        heads_of(args)
+        return
     answer = rows_of(args)
     sets = [Held(args.held, name) for name in (CHOOSING if args.sets == "choose" else args.sets.split(","))]
     lines: list[dict] = []
@@ -110,31 +147,10 @@ def main() -> None:
             for shots in (1, 5):
                 case = held.case(number, 5, shots)
                 for row, logits in answer(case, number).items():
-                    log_p = torch.log_softmax(logits.double(), -1)
-                    confidence, guess = log_p.max(-1)
-                    lines.append({
-                        "set": held.name, "shots": shots, "episode": number, "row": row,
-                        "accuracy": (guess == case.query_targets).double().mean().item(),
-                        "nll": F.nll_loss(log_p, case.query_targets).item(),
-                        "confidence": [round(c, 5) for c in confidence.exp().tolist()],
-                        "correct": (guess == case.query_targets).int().tolist(),
-                    })  # fmt: skip
-        if number % 10 == 9 or number == args.episodes - 1:
+                    lines.append(line_of(held.name, shots, number, row, logits, case.query_targets))
+        if number % 2 == 1 or number == args.episodes - 1:
             write_text(args.out, json.dumps(lines))
     write_text(args.out, json.dumps(lines))
-    for shots in (1, 5):
-        for row in dict.fromkeys(line["row"] for line in lines):
-            of = {
-                s.name: [x["accuracy"] for x in lines if (x["set"], x["shots"], x["row"]) == (s.name, shots, row)]
-                for s in sets
-            }
-            print(
-                shots,
-                row,
-                {k: round(100 * float(np.mean(v)), 1) for k, v in of.items()},
-                "mean",
-                round(100 * float(np.mean([np.mean(v) for v in of.values()])), 2),
-            )
 
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ def _print(
     for k, (name, count) in enumerate(seen.counts().items()):
         said = model.leave_one_out_predictions_[targets == k]
         asked = int((said >= 0).sum())
-        table.add_row(name, str(count), f"{int((said == k).sum())} of {asked}" if asked else "the only image")
+        otherwise = "not asked" if command.fast else "the only image"
+        table.add_row(name, str(count), f"{int((said == k).sum())} of {asked}" if asked else otherwise)
     out.print(table)
     for name, reason in seen.skipped:
         out.print(f"left out: {name}: {reason}", markup=False)
@@ -96,7 +97,7 @@ def _print(
     if model.leave_one_out_ == model.leave_one_out_:
         out.print(f"leave-one-out accuracy: {100 * model.leave_one_out_:.1f} %")
     elif command.fast:
-        out.print("leave-one-out accuracy: not estimated with --fast")
+        out.print("leave-one-out accuracy: --fast leaves it out")
     else:
         out.print("leave-one-out accuracy: it needs two images of a class; give at least one class a second one")
     out.print(f"{seconds:.1f} s; model {command.out}, preview {preview}", markup=False)

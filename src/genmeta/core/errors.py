@@ -30,6 +30,10 @@ class DataWarning(UserWarning):
     """Some of the data was left out, or looks wrong, and work goes on without it."""
 
 
+class DivergenceWarning(UserWarning):
+    """Adaptation ran away in some tasks, whose numbers are not finite; they count as wrong."""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     """Returns (not raises) the error for an unknown name, with the nearest known names."""
     choices = sorted(choices)

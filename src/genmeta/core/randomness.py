@@ -23,13 +23,13 @@ def lent_to_torch(rng: torch.Generator) -> Iterator[None]:
     For building torch's own layers, which draw their initial weights from the global generator.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(0, 2**62, (), generator=rng)))
+        torch.manual_seed(int(torch.randint(0, 2**62, (), generator=rng, device="cpu")))
         yield
 
 
 def numpy_rng(rng: torch.Generator) -> np.random.Generator:
     """A NumPy generator seeded by one draw from ``rng`` (so it advances ``rng`` by exactly one draw)."""
-    seed = torch.randint(0, 2**62, (), generator=rng, dtype=torch.int64)
+    seed = torch.randint(0, 2**62, (), generator=rng, dtype=torch.int64, device="cpu")
     return np.random.default_rng(int(seed))
 
 
@@ -104,5 +104,5 @@ def forked(rng: torch.Generator) -> Callable[..., torch.Generator]:
     if isinstance(rng, _Window):
         families = [forked(stream) for stream in rng.streams]
         return lambda *parts: _Window([family(*parts) for family in families])
-    seed = int(torch.randint(0, 2**62, (), generator=rng))
+    seed = int(torch.randint(0, 2**62, (), generator=rng, device="cpu"))
     return lambda *parts: seeded(seed, *parts)

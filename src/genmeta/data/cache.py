@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -32,12 +32,17 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Stored:
-    """What a cache entry holds; the fields are those of ``ImageClasses``."""
+    """What a cache entry holds; the fields are those of ``ImageClasses``.
+
+    Attributes:
+        copies: class -> how many of its images equal an earlier one of the same class, pixel by pixel.
+    """
 
     images: np.ndarray
     offsets: np.ndarray
     class_names: tuple[str, ...]
     skipped: tuple[str, ...]
+    copies: Mapping[str, int] = field(default_factory=dict)
 
 
 def cache_directory(cache_dir: Path | None) -> Path:
@@ -95,6 +100,7 @@ def _write(path: Path, shape: tuple[int, int, int], blocks: Iterable[Block]) -> 
     counts: list[int] = []
     names: list[str] = []
     skipped: list[str] = []
+    copies: dict[str, int] = {}
     with path.open("wb") as file:
         begin = _write_header(file, 0, shape)
         for block in blocks:
@@ -102,14 +108,23 @@ def _write(path: Path, shape: tuple[int, int, int], blocks: Iterable[Block]) -> 
             if len(block.images):
                 names.append(block.class_name)
                 counts.append(len(block.images))
-                file.write(np.ascontiguousarray(block.images, dtype=np.uint8).tobytes())
+                images = [np.ascontiguousarray(image, dtype=np.uint8).tobytes() for image in block.images]
+                if repeated := len(images) - len({hashlib.sha256(image).digest() for image in images}):
+                    copies[block.class_name] = repeated
+                file.writelines(images)
         if not counts:
             listed = "; ".join(skipped[:3])
             raise DataError(f"No image could be read{': ' + listed if listed else ''}. Check the files.")
         file.seek(0)
         if _write_header(file, sum(counts), shape) != begin:
             raise RunError("The array's header changed its length. Report this with the version of numpy.")
-    return {"shape": [sum(counts), *shape], "counts": counts, "class_names": names, "skipped": skipped}
+    return {
+        "shape": [sum(counts), *shape],
+        "counts": counts,
+        "class_names": names,
+        "skipped": skipped,
+        "copies": copies,
+    }
 
 
 def _write_header(file: BinaryIO, length: int, shape: tuple[int, int, int]) -> int:
@@ -133,10 +148,11 @@ def _assemble(array_path: Path, written: Any, shape: tuple[int, int, int]) -> St
         images = np.load(array_path, mmap_mode="r")
         counts = np.array(written["counts"], dtype=np.int64)
         names, skipped = tuple(written["class_names"]), tuple(written["skipped"])
+        copies = dict(written.get("copies", {}))
         exact = array_path.stat().st_size == images.offset + images.nbytes
     except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError):
         return None
     whole = images.dtype == np.uint8 and images.shape == (counts.sum(), *shape) and len(counts) == len(names)
     if not (whole and exact):
         return None
-    return Stored(images, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), names, skipped)
+    return Stored(images, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), names, skipped, copies)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from genmeta.core.errors import DataError
+from genmeta.core.errors import DataError, DataWarning
 from genmeta.data.cache import Block, Stored, stored_images
 from genmeta.data.pixels import BadImageError
 from genmeta.data.progress import track
@@ -64,7 +66,15 @@ def load_groups(request: Request, groups: Groups, pixels: Decoder, extra_skipped
     if stored.skipped and request.on_bad_image == "fail":
         # the entry was made by an earlier call that skipped
         raise bad_image(request, *stored.skipped[0].split(": ", 1))
-    return Stored(stored.images, stored.offsets, stored.class_names, (*stored.skipped, *extra_skipped))
+    if stored.copies:
+        count, classes = sum(stored.copies.values()), len(stored.copies)
+        warnings.warn(
+            f"{request.text!r}: {count} images of {classes} classes, such as {next(iter(stored.copies))!r}, are copies "
+            "of another image of their class. A task may show one to learn from and ask for the other. Remove them.",
+            DataWarning,
+            stacklevel=2,
+        )
+    return dataclasses.replace(stored, skipped=(*stored.skipped, *extra_skipped))
 
 
 def _blocks(request: Request, groups: Groups, pixels: Decoder) -> Iterator[Block]:

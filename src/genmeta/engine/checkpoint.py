@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from genmeta.core.errors import CheckpointError
 from genmeta.core.files import atomic_path
@@ -24,6 +27,10 @@ from genmeta.vision import Classification, visual_task
 
 SCHEMA = 1
 MODEL = "model.safetensors"
+#: Bounds on what a header may describe; the largest of ours stays below a hundredth of either.
+_LARGEST, _MOST_PARAMETERS = 2**32, 50_000
+#: Numbers that a file may leave as they were built (256 MiB).
+_MOST_UNCHANGED = 2**26
 
 
 @dataclass(frozen=True)
@@ -59,13 +66,13 @@ def save_changes(path: str | Path, meta_learner: MetaLearner, config: Mapping[st
 
     For a learner whose own tensors come with a package; what the settings alone do not determine would be lost.
     """
-    changed = {name: value.half() for name, value in changes(meta_learner, config, path).items()}
+    changed = {name: value.half() for name, value in changes(meta_learner, config).items()}
     save_tensors(path, changed, {**config, "changes": True})
 
 
-def changes(meta_learner: nn.Module, config: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
+def changes(meta_learner: nn.Module, config: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors that differ from those of a newly built meta-learner of these settings."""
-    built = build({"schema": SCHEMA, **config}, path).state_dict()
+    built = _model(config).state_dict()
     return {
         name: value for name, value in meta_learner.state_dict().items() if not torch.equal(value.cpu(), built[name])
     }
@@ -122,18 +129,61 @@ def load(path: str | Path) -> Trained:
     return Trained(meta_learner, header)
 
 
-def build(header: Mapping[str, Any], path: str | Path) -> MetaLearner:
+def build(header: Mapping[str, Any], path: str | Path, prefix: str = "") -> MetaLearner:
     """The meta-learner that a header describes, in evaluation mode, its weights not yet those of the file.
 
+    It is sketched first, without memory for its weights: only a model whose tensors are those of the file is built, so
+    that a forged header cannot ask for more memory than the file has bytes.
+
+    Args:
+        header: of the checkpoint.
+        path: the checkpoint.
+        prefix: of its tensors' names.
+
     Raises:
-        CheckpointError: there is no such learner or method, or it does not take these settings.
+        CheckpointError: there is no such learner or method, it does not take these settings, or the file holds the
+            tensors of another model.
     """
     try:
-        learner = build_learner(LearnerConfig(**header["learner"]), seeded(0))
-        vision = visual_task(header.get("vision", Classification.name))()
-        return build_method(header["method"], learner, vision=vision, options=header["options"]).eval()
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        _refuse_absurd(header["learner"], header["options"])
+        with torch.device("meta"), _few_parameters():
+            sketch = _model(header)
+        _same_tensors(sketch, path, prefix, bool(header.get("changes")))
+        return _model(header).eval()
+    except (
+        AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, RecursionError, MemoryError,
+    ) as error:  # fmt: skip
         raise CheckpointError(f"{str(path)!r} describes a model that cannot be built: {error}") from error
+
+
+def _model(header: Mapping[str, Any]) -> MetaLearner:
+    learner = build_learner(LearnerConfig(**header["learner"]), seeded(0))
+    vision = visual_task(header.get("vision", Classification.name))()
+    return build_method(header["method"], learner, vision=vision, options=header["options"])
+
+
+def _refuse_absurd(*settings: Any) -> None:
+    for value in settings:
+        if isinstance(value, Mapping):
+            _refuse_absurd(*value.values())
+        elif isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"a setting is {str(value)[:20]}, expected at most {_LARGEST}")
+
+
+@contextlib.contextmanager
+def _few_parameters() -> Iterator[None]:
+    """Refuses to go on where a model has grown more parts than any honest one."""
+    count = itertools.count(1)
+
+    def one_more(*_: object) -> None:
+        if next(count) > _MOST_PARAMETERS:
+            raise ValueError(f"it has more than {_MOST_PARAMETERS} tensors")
+
+    hook = register_module_parameter_registration_hook(one_more)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def load_weights(module: nn.Module, path: str | Path, prefix: str = "", *, changed: bool | None = None) -> None:
@@ -150,21 +200,33 @@ def load_weights(module: nn.Module, path: str | Path, prefix: str = "", *, chang
         CheckpointError: names or shapes differ: the checkpoint is of another learner.
     """
     path = find(path)
-    own = {prefix + name: value for name, value in module.state_dict().items()}
     if changed is None:
         changed = not prefix and bool(read_header(path).get("changes"))
+    names = _same_tensors(module, path, prefix, changed)
     with _opened(path) as file:
-        names = {name for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118  (not a dict)
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names & own.keys()}
-        missing = set() if changed else own.keys() - names
-        wrong = sorted((names - own.keys()) | missing) or [n for n in shapes if shapes[n] != tuple(own[n].shape)]
-        if wrong:
-            raise CheckpointError(
-                f"{str(path)!r} is a checkpoint for another learner: {len(wrong)} tensors differ, first {wrong[0]!r}. "
-                "Give the same learner, width, size and channels that it was trained with."
-            )
         state = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
     module.load_state_dict(state, strict=not changed)
+
+
+def _same_tensors(module: nn.Module, path: str | Path, prefix: str, changed: bool) -> set[str]:
+    """The names of a module's tensors in a checkpoint that holds these and no others, each of the same shape.
+
+    With ``changed``, some may be missing, but not so many that a forged header could ask for much memory.
+    """
+    own = {prefix + name: value for name, value in module.state_dict().items()}
+    with _opened(find(path)) as file:
+        names = {name for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118  (not a dict)
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names & own.keys()}
+    missing = own.keys() - names
+    if changed and sum(own[name].numel() for name in missing) <= _MOST_UNCHANGED:
+        missing = set()
+    wrong = sorted((names - own.keys()) | missing) or [n for n in shapes if shapes[n] != tuple(own[n].shape)]
+    if wrong:
+        raise CheckpointError(
+            f"{str(path)!r} is a checkpoint for another learner: {len(wrong)} tensors differ, first {wrong[0]!r}. "
+            "Give the same learner, width, size and channels that it was trained with."
+        )
+    return names
 
 
 def read_tensors(path: str | Path, prefix: str) -> dict[str, Tensor]:

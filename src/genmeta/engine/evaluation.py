@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmeta.core.errors import UsageError
+from genmeta.core.errors import DivergenceWarning, UsageError
 from genmeta.core.randomness import seeded
 from genmeta.core.types import ROWS, Task, concatenate
 from genmeta.engine.calibration import calibration_error, fit_temperature, scaled
@@ -347,7 +349,16 @@ def _answer(
                     found = found._replace(first=each[:, 0], second=each[:, 1].argmax(-1), rows=rows)
                 parts[step].append(found)
             bar.update(at + task.n_tasks)
-    return {step: _joined(found) for step, found in _gathered(workers, parts).items()}
+    answered = {step: _joined(found) for step, found in _gathered(workers, parts).items()}
+    for step, found in answered.items():
+        if diverged := int(found.log_probabilities.isnan().flatten(1).any(1).sum()):
+            warnings.warn(
+                f"After {step} steps of adaptation {diverged} of {n_tasks} tasks have answers that are not finite: the "
+                "inner loop diverged. They count as wrong. Lower the method's inner_lr, or take fewer steps.",
+                DivergenceWarning,
+                stacklevel=3,
+            )
+    return answered
 
 
 def _gathered(workers: Workers, parts: dict[int, list[_Answers]]) -> dict[int, list[_Answers]]:
@@ -379,10 +390,15 @@ def _scores(found: _Answers, seconds: float, temperature: float | None) -> StepS
 
 
 def _judged(log_probabilities: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Accuracy and likelihood of each episode, confidence and correctness of each query image."""
+    """Accuracy and likelihood of each episode, confidence and correctness of each query image.
+
+    Where probabilities are not finite, adaptation has diverged: wrong, with no confidence at all.
+    """
+    diverged = log_probabilities.isnan().any(-1)
+    log_probabilities = log_probabilities.masked_fill(diverged[..., None], -math.inf)
     nll = -log_probabilities.gather(-1, truth[..., None])[..., 0]
     confidence, guess = log_probabilities.max(-1)
-    correct = guess == truth
+    correct = (guess == truth) & ~diverged
     accuracy = correct.double().mean(1).numpy()
     return accuracy, nll.mean(1).numpy(), confidence.exp().flatten().numpy(), correct.flatten().numpy()
 

@@ -20,7 +20,7 @@ from genmeta.data.pixels import Pixels
 from genmeta.engine import Trained
 from genmeta.estimators import fitting, saving
 from genmeta.estimators.calibration import fit_temperature, prior_temperature
-from genmeta.estimators.held_out import hold_out
+from genmeta.estimators.held_out import hold_out, nothing
 from genmeta.estimators.labels import UNKNOWN, as_labels, encode, warn_of_contradictions
 from genmeta.methods import Adapted, MetaLearner
 from genmeta.zoo import find, from_pretrained
@@ -39,8 +39,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     Args:
         model: a checkpoint: a name of ``genmeta list checkpoints``, a path, or a Hugging Face Hub id.
         steps: adaptation steps; by default the checkpoint's own number.
-        fast: take the generated start as it is, and leave out the held-out estimate (:attr:`leave_one_out_` is then
-            ``nan``) unless it costs next to nothing.
+        fast: take the generated start as it is, without steps and without the held-out estimate:
+            :attr:`leave_one_out_` is then ``nan``, and the temperature what the checkpoint says.
         unknown_threshold: images whose most likely class has a probability below this are predicted as ``"unknown"``
             (−1 where labels are numbers); by default none is.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -189,8 +189,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _estimate(self) -> None:
         steps = self._steps()
-        held_out = hold_out(*self._task(), steps, self.random_state)
-        self.n_support_ = np.bincount(self._targets, minlength=len(self.classes_))
+        ways = len(self.classes_)
+        held_out = nothing(ways, steps) if self.fast else hold_out(*self._task(), steps, self.random_state)
+        self.n_support_ = np.bincount(self._targets, minlength=ways)
         self.trace_ = held_out.trace()
         self.leave_one_out_ = held_out.accuracy(steps)
         self.leave_one_out_predictions_ = np.full(len(self._targets), -1)

@@ -47,6 +47,12 @@ class HeldOut(NamedTuple):
         ]
 
 
+def nothing(ways: int, steps: int) -> HeldOut:
+    """No predictions at all, where none are asked for."""
+    none = torch.empty(0, ways, dtype=torch.float64)
+    return HeldOut(np.empty(0, np.int64), torch.empty(0, dtype=torch.int64), dict.fromkeys(range(steps + 1), none))
+
+
 def folds(targets: np.ndarray, most: int = MOST_FOLDS) -> np.ndarray:
     """``[N]`` the fold that each image is left out in, −1 for never; a class never loses all its images at once."""
     fold = np.full(len(targets), -1)

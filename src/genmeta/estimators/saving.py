@@ -56,7 +56,7 @@ def load(kind: type[FewShotClassifier], path: Path) -> FewShotClassifier:
             f"{str(path)!r} is a checkpoint that was fitted to no classes. Fit it: FewShotClassifier({str(path)!r})."
         )
     fitted = header.pop("fitted")
-    meta_learner = build(header, path)
+    meta_learner = build(header, path, prefix="model.")
     load_weights(meta_learner, path, prefix="model.", changed=bool(header.get("changes")))
     try:
         model = kind(**fitted["parameters"])
@@ -84,7 +84,7 @@ def _own_tensors(trained: Trained, path: str | os.PathLike[str]) -> dict[str, Te
     """What the meta-learner is made of; without what a package brings, where its checkpoint does without, too."""
     if not trained.config.get("changes"):
         return dict(trained.meta_learner.state_dict())
-    found = changes(trained.meta_learner, trained.config, Path(path))
+    found = changes(trained.meta_learner, trained.config)
     # such checkpoints are in half precision, so that nothing is lost here
     return {name: value.half() if torch.equal(value.half().float(), value) else value for name, value in found.items()}
 

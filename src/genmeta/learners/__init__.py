@@ -10,6 +10,7 @@ from genmeta.learners.backbone import build_backbone
 from genmeta.learners.base import SPACES, Learner, LearnerConfig, Statistics
 from genmeta.learners.conv4 import Conv4
 from genmeta.learners.efficientnet_lite import EfficientNetLite0
+from genmeta.learners.efficientnet_map import EfficientNetLite0Map
 from genmeta.learners.mlp import MLP
 from genmeta.learners.resnet12 import ResNet12
 from genmeta.learners.unet import UNet
@@ -20,9 +21,10 @@ LEARNERS.register("resnet12")(ResNet12)
 LEARNERS.register("mlp")(MLP)
 LEARNERS.register("unet")(UNet)
 LEARNERS.register("efficientnet-lite0")(EfficientNetLite0)
+LEARNERS.register("efficientnet-lite0-map")(EfficientNetLite0Map)
 
 #: Learners whose tensors come from ImageNet, whatever the random generator says.
-PRETRAINED = frozenset({"efficientnet-lite0"})
+PRETRAINED = frozenset({"efficientnet-lite0", "efficientnet-lite0-map"})
 
 
 def build_learner(config: LearnerConfig, rng: torch.Generator) -> Learner:

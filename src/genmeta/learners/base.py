@@ -133,6 +133,11 @@ class Pass:
     def __getitem__(self, name: str) -> Tensor:
         return self._written[name] if name in self._written else self._own[name]
 
+    def below(self, learner: Learner, prefix: str) -> Pass:
+        """A pass through a learner that is part of this one, its weights named ``prefix...`` here."""
+        mine = {n.removeprefix(prefix): w for n, w in self._written.items() if n.startswith(prefix)}
+        return Pass(learner, mine, self.n_tasks, None)
+
     def flat(self, images: Tensor) -> Tensor:
         """The learner's input laid flat, ``[T N C H W] -> [T*N C H W]``; its patches are cut out once and kept."""
         self._input = batching.flat(images)

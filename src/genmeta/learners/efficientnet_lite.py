@@ -109,11 +109,15 @@ class EfficientNetLite0(Learner):
 
     def early(self, run: Pass, images: Tensor) -> Tensor:
         """The stem and the blocks of high resolution, ``[B C H W] -> [B 40 H/8 W/8]``: three quarters of the time."""
+        return self.through(run, self.stem_of(run, images), 0, EARLY_BLOCKS)
+
+    def stem_of(self, run: Pass, images: Tensor) -> Tensor:
+        """The first convolution, ``[B C H W] -> [B 32 H/2 W/2]``."""
         pixels = images * (255 / 128) - 127 / 128
         if pixels.shape[1] == 1:
             pixels = pixels.expand(-1, 3, -1, -1)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        return self.through(run, self.layer(run, "stem", pixels, stride=2), 0, EARLY_BLOCKS)
+        return self.layer(run, "stem", pixels, stride=2)
 
     def late(self, run: Pass, maps: Tensor) -> Tensor:
         """The other blocks, the last convolution and the mean over the image, ``[B 40 H/8 W/8] -> [B D]``."""

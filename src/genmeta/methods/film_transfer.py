@@ -2,7 +2,7 @@
 
 ``θ₀ = base + B z``, ``α = exp(a + C z)`` with ``z = E(support)`` (:class:`~genmeta.generators.FiLMStartGenerator`),
 ``θ_{j+1} = θ_j − α g/rms(g)`` by leave-one-out prototypes (:mod:`genmeta.adapters.prototype_steps`), and two heads: the
-prototypes under ``θ_k`` and a closed form on the features of the pretrained network, which no task can spoil. Their
+prototypes under ``θ_k`` and ridge regression on the features of the pretrained network, which no task can spoil. Their
 cosines add up to the logits, each with a learned sharpness.
 
 This library's combination of: Shysheya, Bronskill, Patacchiola, Nowozin, Turner, "FiT: parameter efficient few-shot
@@ -39,6 +39,8 @@ from genmeta.vision import Classification, VisualTask
 
 LEARNS = ("film", "late")
 _FROZEN = "frozen/"
+#: λ of the head on pretrained features.
+RIDGE = 0.3
 
 
 @dataclass(frozen=True)
@@ -166,14 +168,14 @@ class FilmTransfer(MetaLearner):
         first, statistics = self.learner.late_features(support.views[0], n_tasks, weights)
         second, _ = self.learner.late_features(support.views[1], n_tasks, weights)
         adapted = batching.class_means((first + second) / 2, support.membership)
-        plain = batching.class_means(support.frozen, support.membership)
+        plain = ridge_directions(support.frozen, support.membership)
         counts = support.membership.sum(1).clamp_min(1e-6)
         shots, ways = counts.log().mean(1), counts.new_full((n_tasks,), counts.shape[1]).log()
         known = torch.stack([torch.ones_like(ways), shots, ways], 1)
         after = min(step, 1)
         corrections = written.sharpness.unflatten(1, (2, 2))[:, after] + left_out @ self.fallback[after].t()
         sharp = (known @ self.sharpness[after].t() + corrections).exp()[:, :, None, None]
-        heads = [sharp[:, 0] * F.normalize(adapted, dim=-1), sharp[:, 1] * F.normalize(plain, dim=-1)]
+        heads = [sharp[:, 0] * F.normalize(adapted, dim=-1), sharp[:, 1] * plain]
         return torch.cat([*heads, torch.zeros_like(adapted[..., :1])], -1), statistics
 
     # -- the meta-learner's interface -------------------------------------------------------------------------------
@@ -236,6 +238,19 @@ class FilmTransfer(MetaLearner):
         adapted, _ = self.learner.late_features(maps, n_tasks, written, mine or None)
         frozen, _ = self.frozen_features(maps, n_tasks, theirs or None)
         return torch.cat([adapted, frozen], -1)
+
+
+def ridge_directions(features: Tensor, membership: Tensor) -> Tensor:
+    """``[T K D]`` directions of length 1 of the ridge regression from features to classes, ``Xᵀ(XXᵀ + λI)⁻¹(Y − 1/K)``.
+
+    Args:
+        features: ``[T N D]`` of length 1.
+        membership: ``[T N K]``.
+    """
+    gram = features @ features.transpose(1, 2)
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    weights = torch.linalg.solve(gram + RIDGE * eye, membership - 1 / membership.shape[-1])
+    return F.normalize(weights.transpose(1, 2) @ features, dim=-1)
 
 
 def build(options: FilmTransferOptions, learner: Learner, vision: VisualTask, rng: torch.Generator) -> MetaLearner:

@@ -32,7 +32,7 @@ def preview_picture(
     width = _LEFT + max(map(len, shown)) * (_SIDE + _GAP) + _GAP
     picture = Image.new("RGB", (width, _TEXT + _GAP + len(shown) * high), CARD)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
-    legend = "green: right when fitted without it; red: wrong, with what was said; grey: the only image of its class"
+    legend = "green: right when fitted without it; red: wrong, with what was said; grey: was not left out"
     draw.text((_GAP, _GAP // 2), legend, MUTED, font)
     for k, members in enumerate(shown):
         top = _TEXT + _GAP + k * high
