@@ -164,14 +164,14 @@ def family_draws() -> str:
     )  # fmt: skip
 
 
-#: Shipped checkpoints whose `results/NAME` and `results/NAME-speed` there are.
-CHECKPOINTS = ("characters",)
+#: Shipped checkpoints whose `results/NAME` (scores through the estimator) and `results/NAME-speed` there are.
+SCORED, TIMED = ("characters",), ("photos", "characters")
 
 
 def own() -> str:
     """Accuracy and calibration of FewShotClassifier with every shipped checkpoint."""
     rows = []
-    for name in CHECKPOINTS:
+    for name in SCORED:
         for row in results(name)["rows"]:
             scores = [row["accuracy"][who] for who in ("model", "regression on features", "regression on pixels")]
             off = row["leave_one_out_minus_accuracy"]
@@ -187,7 +187,7 @@ def own() -> str:
 def ownspeed() -> str:
     """Seconds and memory of the commands."""
     rows = []
-    for name in CHECKPOINTS:
+    for name in TIMED:
         for row in results(f"{name}-speed")["rows"]:
             if "seconds" in row:
                 cells = (row["seconds"], row["processor_seconds"], row["peak_memory_mib_at_most"])
