@@ -22,6 +22,7 @@ PAGES = (
     ROOT / "docs" / "families.md",
     ROOT / "docs" / "own-images.md",
     ROOT / "docs" / "scale.md",
+    ROOT / "docs" / "performance.md",
 )
 
 
@@ -118,6 +119,16 @@ def calibration() -> str:
 def speed() -> str:
     """Meta-steps of second- and first-order MAML against a plain loop."""
     found = results("speed")
+    if found["schema"] == "genmeta.speed/2":
+        peers = list(found["grid"][0]["speed_ratio"])
+        lines = [
+            [row["task"], str(row["order"]), str(row["inner_steps"]),
+             *[f"{row['speed_ratio'][p]:.2f}" if p in row["speed_ratio"] else "–" for p in peers],
+             f"{row['images_per_cpu_second']['genmeta']:.0f}", f"{100 * row['share_of_gemm_peak']['genmeta']:.0f}"]
+            for row in found["grid"]
+        ]  # fmt: skip
+        headers = ["Task", "Order", "Inner steps", *[f"times {p}" for p in peers], "Images/s", "% of GEMM peak"]
+        return table(headers, lines)
     rows = [
         [row["task"], str(row["order"]), str(row["inner_steps"]), f"{row['speed_ratio']:.2f}",
          f"{row['library_images_per_second']:.0f}"]
