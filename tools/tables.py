@@ -20,6 +20,7 @@ PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "results.md",
     ROOT / "docs" / "families.md",
+    ROOT / "docs" / "segmentation.md",
     ROOT / "docs" / "own-images.md",
     ROOT / "docs" / "scale.md",
     ROOT / "docs" / "performance.md",
@@ -290,6 +291,32 @@ def scale() -> str:
     return table(["Processes", "Tasks/s", "Speed-up"], rows)
 
 
+def segmentation() -> str:
+    """Mean IoU of every method on every set of episodes that has a result file, and the gain over each baseline."""
+    parts = []
+    for folder in sorted((ROOT / "results").glob("segmentation-*")):
+        result = results(folder.name)
+        episodes, methods = result["episodes"], result["methods"]
+        steps = sorted({int(step) for entry in methods.values() for step in entry["scores"]})
+        rows = []
+        for name, entry in methods.items():
+            scores = [entry["scores"].get(str(step)) for step in steps]
+            rows.append([f"`{name}`", *[f"{s['miou']:.1f} ± {s['miou_ci95']:.1f}" if s else "" for s in scores]])
+        about = f"{episodes['ways']} classes, {episodes['shots']} images, {episodes['tasks']} episodes"
+        parts.append(f"**{folder.name.removeprefix('segmentation-')}**: {about}")
+        parts.append(table(["Method", *[count(str(step)) for step in steps]], rows))
+        generators = [name for name in ("hypernet", "meta-sgd-hn") if name in methods]
+        if generators:
+            lead = max(generators, key=lambda name: max(s["miou"] for s in methods[name]["scores"].values()))
+            gains = []
+            for other, differences in methods[lead]["paired_difference_to"].items():
+                step = max(differences, key=int)
+                gap = differences[step]
+                gains.append(f"{gap['mean']:+.1f} ± {gap['ci95']:.1f} after {count(step)} on `{other}`")
+            parts.append(f"Paired differences of `{lead}`: {'; '.join(gains)}.")
+    return "\n\n".join(parts or ["There is no result file yet; `python tools/segmentation.py RUNS` makes them."])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "methods": methods,
     "omniglot": omniglot,
@@ -297,6 +324,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "scale": scale,
     "ablation": ablation,
+    "segmentation": segmentation,
     "calibration": calibration,
     "families": families,
     "family_draws": family_draws,
