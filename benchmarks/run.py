@@ -211,8 +211,18 @@ def main() -> None:
     made.update(
         rounds=given.rounds, gemm_peak_gflops=round(peak, 1), compiled_kernels=fused.native.library() is not None
     )
+
+    def measure_grid(cells: list[Cell]) -> list[dict[str, Any]]:
+        rows = []
+        for cell in cells:
+            rows.append(_said(compare(cell, found, given.rounds, peak)))
+            write_json(
+                out, {**result, **made, "skipped": missing, "grid": rows}
+            )  # what is there stays if it is stopped
+        return rows
+
     parts: dict[str, Callable[[], Any]] = {
-        "grid": lambda: [_said(compare(cell, found, given.rounds, peak)) for cell in grid(given.quick)],
+        "grid": lambda: measure_grid(grid(given.quick)),
         "memory_mib": lambda: _said({n: peak_memory(n, Cell(5, 1, True, 5, tasks=4)) for n in ("genmeta", *found)}),
         **{name: lambda f=f: _said(f(interleaved, given.rounds)) for name, f in scaling.PARTS.items()},
     }

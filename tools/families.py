@@ -45,7 +45,8 @@ ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "meta-sgd": ("meta-sgd", {"generate": "rows"}),
     "hypernet": ("hypernet", {**SIZE, "generate": "rows"}),
     "meta-sgd-hn": ("meta-sgd-hn", {**SIZE, "generate": "rows"}),
-    "versa": ("versa", {**SIZE, "samples": 5}),
+    "versa": ("versa", {**SIZE, "samples": 5, "row_scale": 0.1}),
+    "versa-wide": ("versa", {**SIZE, "samples": 5, "row_scale": 1.0}),
     "abml": ("abml", {}),
     "bmaml": ("bmaml", {}),
     "anpml": ("anpml", {**SIZE, "samples": 5}),
@@ -58,7 +59,7 @@ ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "gan-alone": ("maml-gan", {**BANK, "conditional": False, "task_weight": 0.0}),
 }
 #: Columns: ways and shots.
-TASKS = ((5, 1), (5, 5), (20, 1))
+TASKS = {"5w1s": (5, 1), "5w5s": (5, 5), "20w1s": (20, 1)}
 #: Meta-steps that are timed, after one that is not.
 TIMED = 3
 
@@ -139,13 +140,14 @@ def main() -> None:
     parser.add_argument("--out", default="results", help="directory of the result files")
     parser.add_argument("--name", default="families", help="their first part")
     parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--columns", default=",".join(TASKS), help="kinds of task to score")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--tasks", type=int, default=600, help="episodes to score")
     parser.add_argument("--score-only", action="store_true")
     given = parser.parse_args()
     rows, seeds = given.rows.split(","), [int(seed) for seed in given.seeds.split(",")]
     trained: dict[str, Trained] = {}
-    evaluations: dict[tuple[int, int], dict[str, Evaluation]] = {task: {} for task in TASKS}
+    evaluations: dict[str, dict[str, Evaluation]] = {column: {} for column in given.columns.split(",")}
     for seed in seeds:
         for row in rows:
             plan = config(row, given, seed, 1)
@@ -156,7 +158,8 @@ def main() -> None:
                 continue
             trained[run.name] = it
             print(run.name, it.config["result"], flush=True)
-            for (ways, shots), found in evaluations.items():
+            for column, found in evaluations.items():
+                ways, shots = TASKS[column]
                 episodes = EvaluationConfig(
                     data=given.data, ways=ways, shots=shots, tasks=given.tasks, calibration_tasks=given.tasks // 6
                 )
@@ -164,7 +167,7 @@ def main() -> None:
                 # written again after every row, so that there is something to read whenever it is stopped
                 result = Comparison({name: trained[name] for name in found}, found, episodes).as_json()
                 command = shlex.join(["python", "tools/families.py", *sys.argv[1:]])
-                out = Path(given.out) / f"{given.name}-{ways}w{shots}s" / "results.json"
+                out = Path(given.out) / f"{given.name}-{column}" / "results.json"
                 write_json(out, {**result, "command": command})
 
 

@@ -114,6 +114,16 @@ def calibration() -> str:
 def speed() -> str:
     """Meta-steps of second- and first-order MAML against a plain loop."""
     found = results("speed")
+    if found["schema"] == "genmeta.speed/2":
+        peers = list(found["grid"][0]["speed_ratio"])
+        lines = [
+            [row["task"], str(row["order"]), str(row["inner_steps"]),
+             *[f"{row['speed_ratio'][p]:.2f}" if p in row["speed_ratio"] else "–" for p in peers],
+             f"{row['images_per_cpu_second']['genmeta']:.0f}", f"{100 * row['share_of_gemm_peak']['genmeta']:.0f}"]
+            for row in found["grid"]
+        ]  # fmt: skip
+        headers = ["Task", "Order", "Inner steps", *[f"times {p}" for p in peers], "Images/s", "% of GEMM peak"]
+        return table(headers, lines)
     rows = [
         [row["task"], str(row["order"]), str(row["inner_steps"]), f"{row['speed_ratio']:.2f}",
          f"{row['library_images_per_second']:.0f}"]
@@ -160,14 +170,14 @@ def family_draws() -> str:
     )  # fmt: skip
 
 
-#: Shipped checkpoints whose `results/NAME` and `results/NAME-speed` there are.
-CHECKPOINTS = ("characters",)
+#: Shipped checkpoints whose `results/NAME` (scores through the estimator) and `results/NAME-speed` there are.
+SCORED, TIMED = ("characters",), ("photos", "characters")
 
 
 def own() -> str:
     """Accuracy and calibration of FewShotClassifier with every shipped checkpoint."""
     rows = []
-    for name in CHECKPOINTS:
+    for name in SCORED:
         for row in results(name)["rows"]:
             scores = [row["accuracy"][who] for who in ("model", "regression on features", "regression on pixels")]
             off = row["leave_one_out_minus_accuracy"]
@@ -183,7 +193,7 @@ def own() -> str:
 def ownspeed() -> str:
     """Seconds and memory of the commands."""
     rows = []
-    for name in CHECKPOINTS:
+    for name in TIMED:
         for row in results(f"{name}-speed")["rows"]:
             if "seconds" in row:
                 cells = (row["seconds"], row["processor_seconds"], row["peak_memory_mib_at_most"])
@@ -275,6 +285,32 @@ def scale() -> str:
     return table(["Processes", "Tasks/s", "Speed-up"], rows)
 
 
+def segmentation() -> str:
+    """Mean IoU of every method on every set of episodes that has a result file, and the gain over each baseline."""
+    parts = []
+    for folder in sorted((ROOT / "results").glob("segmentation-*")):
+        result = results(folder.name)
+        episodes, methods = result["episodes"], result["methods"]
+        steps = sorted({int(step) for entry in methods.values() for step in entry["scores"]})
+        rows = []
+        for name, entry in methods.items():
+            scores = [entry["scores"].get(str(step)) for step in steps]
+            rows.append([f"`{name}`", *[f"{s['miou']:.1f} ± {s['miou_ci95']:.1f}" if s else "" for s in scores]])
+        about = f"{episodes['ways']} classes, {episodes['shots']} images, {episodes['tasks']} episodes"
+        parts.append(f"**{folder.name.removeprefix('segmentation-')}**: {about}")
+        parts.append(table(["Method", *[count(str(step)) for step in steps]], rows))
+        generators = [name for name in ("hypernet", "meta-sgd-hn") if name in methods]
+        if generators:
+            lead = max(generators, key=lambda name: max(s["miou"] for s in methods[name]["scores"].values()))
+            gains = []
+            for other, differences in methods[lead]["paired_difference_to"].items():
+                step = max(differences, key=int)
+                gap = differences[step]
+                gains.append(f"{gap['mean']:+.1f} ± {gap['ci95']:.1f} after {count(step)} on `{other}`")
+            parts.append(f"Paired differences of `{lead}`: {'; '.join(gains)}.")
+    return "\n\n".join(parts or ["There is no result file yet; `python tools/segmentation.py RUNS` makes them."])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "methods": methods,
     "omniglot": omniglot,
@@ -282,6 +318,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "scale": scale,
     "ablation": ablation,
+    "segmentation": segmentation,
     "calibration": calibration,
     "families": families,
     "family_draws": family_draws,

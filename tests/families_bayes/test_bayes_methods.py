@@ -137,6 +137,21 @@ def test_spread_shows_in_the_pooled_answer() -> None:
     assert entropies[1] > entropies[0]
 
 
+@pytest.mark.parametrize("name", ["versa", "anpml"])
+def test_noise_begins_at_a_size_that_answers_feel(name: str) -> None:
+    """A row of noise moves a logit by as much as one of its weights, since features have length 1."""
+    task = make_task().to(torch.float32)
+    spread = {}
+    for scale in (0.1, 1.0):
+        it = make_method(name, make_learner(), options={**TINY, "row_scale": scale}).eval()
+        with torch.no_grad():
+            outputs = it.answers(task, 0, seeded(0), samples=50)[0][0]
+        spread[scale] = outputs.unflatten(0, (3, 50)).std(1).mean().item()
+        assert it.scales[-1].item() == pytest.approx(scale)
+    assert spread[1.0] == pytest.approx(10 * spread[0.1], rel=1e-3)
+    assert make_options(METHODS[name], {}).row_scale == 1.0
+
+
 def test_particles_stay_apart_while_they_adapt() -> None:
     it, task = made("bmaml", repulsion=1.0).double().eval(), make_task()
     with torch.no_grad():

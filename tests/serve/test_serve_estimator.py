@@ -14,6 +14,7 @@ from genmeta.estimators import FewShotClassifier
 from genmeta.serve.adapting import Adapted
 from genmeta.serve.board import Board
 from genmeta.serve.checkpoints import estimators
+from genmeta.serve.examples import EXAMPLES
 from genmeta.serve.images import Picture, read_picture
 from genmeta.serve.limits import Limits
 from genmeta.serve.work import Lane
@@ -99,6 +100,12 @@ def test_answers_stay_apart_while_others_adapt(tiny: Path) -> None:
         expected = reference(board, tiny, question)
         for answer in answers:
             assert answer == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_ships_is_offered() -> None:
+    backend = estimators()
+    assert [choice.name for choice in backend.checkpoints] == ["photos", "characters"]
+    assert {example.checkpoint for example in EXAMPLES.values()} == {"photos", "characters"}
 
 
 def test_checkpoints_that_cannot_be_offered(tiny: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from genmeta.data.labelled import Labelled, read_labelled
 from genmeta.engine.runtime import keep_freed_memory, use_threads
 from genmeta.estimators import FewShotClassifier
 from genmeta.estimators.labels import contradictions, encode
-from genmeta.reports.preview import preview_picture, save_preview
+from genmeta.estimators.preview import preview_picture, save_preview
 
 
 def run(command: Fit) -> None:

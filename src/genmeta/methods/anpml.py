@@ -37,6 +37,7 @@ class ANPMLOptions:
 
     Attributes:
         row_base: what the decoded rows correct: ``prototype``, ``ridge`` or ``constant`` (zero).
+        row_scale: what a unit of what is written is worth in a row at first, where rows correct a base; learned along.
         samples: draws of ``z`` for each task in use; training draws one given the posterior, and these from the prior.
         latent: size of a class's ``z``.
         context: size of the encoder's context vectors.
@@ -51,6 +52,7 @@ class ANPMLOptions:
     """
 
     row_base: str = "prototype"
+    row_scale: float = 1.0
     samples: int = 5
     latent: int = 32
     context: int = 128
@@ -118,7 +120,7 @@ def build(options: ANPMLOptions, learner: Learner, vision: VisualTask, rng: torc
         ),
         reader=AttentiveReader(learner.feature_size, options.context),
     )
-    return at_full_scale(MetaLearner(parts))
+    return at_full_scale(MetaLearner(parts), options.row_scale)
 
 
 def _objective(meta_learner: MetaLearner, options: ANPMLOptions, setting: Setting) -> Objective:

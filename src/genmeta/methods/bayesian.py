@@ -28,9 +28,14 @@ def step_sizes(spec: ParamSpec, inner_steps: int, inner_lr: float, row_lr: float
     return kind(spec, adapted_names(spec), inner_lr, row_lr)
 
 
-def at_full_scale(meta_learner: MetaLearner) -> MetaLearner:
-    """Lets generated rows begin at their full size where they correct nothing."""
-    if isinstance(meta_learner.row_base, ConstantRow):
+def at_full_scale(meta_learner: MetaLearner, correction: float | None = None) -> MetaLearner:
+    """Lets generated rows begin at their full size where they correct nothing, else at ``correction`` if given.
+
+    Noise in a row is noise in a logit, since features have length 1: below about 1 it changes no prediction.
+    """
+    alone = isinstance(meta_learner.row_base, ConstantRow)
+    scale = ROW_SCALE if alone else correction
+    if scale is not None:
         with torch.no_grad():
-            meta_learner.scales[-1] = ROW_SCALE
+            meta_learner.scales[-1] = scale
     return meta_learner

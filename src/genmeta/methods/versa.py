@@ -31,6 +31,7 @@ class VersaOptions:
     Attributes:
         generate: ``rows``, ``film`` (scales, shifts and rows), ``all`` (every tensor, by chunks).
         row_base: what the drawn rows correct: ``prototype``, ``ridge`` or ``constant`` (zero).
+        row_scale: what a unit of what is written is worth in a row at first, where rows correct a base; learned along.
         samples: draws ``L`` for each task.
         kl_weight: weight β of the divergence from the standard normal prior; 0 as in the paper.
         free_bits: nats per weight that the divergence does not count.
@@ -45,6 +46,7 @@ class VersaOptions:
 
     generate: str = "rows"
     row_base: str = "prototype"
+    row_scale: float = 1.0
     samples: int = 10
     kl_weight: float = 1e-3
     free_bits: float = 0.1
@@ -79,7 +81,7 @@ def build(options: VersaOptions, learner: Learner, vision: VisualTask, rng: torc
         shared=generator(spec.shared_length) if spec.shared else None,
         rows=generator(spec.row_length),
     )
-    return at_full_scale(MetaLearner(parts))
+    return at_full_scale(MetaLearner(parts), options.row_scale)
 
 
 METHODS.register("versa")(

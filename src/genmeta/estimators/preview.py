@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from genmeta.core.files import atomic_path
-from genmeta.reports.colours import BAD, CARD, GOOD, INK, LINE, MUTED
 
+# those of reports, which bring Matplotlib along: a second that a quick fit has not got
+INK, MUTED, LINE, CARD, GOOD, BAD = "#1c2127", "#5d6670", "#dde1e6", "#fffffe", "#15803c", "#c0262d"
 _SIDE, _GAP, _TEXT, _LEFT = 96, 10, 18, 150
 _ROWS, _COLUMNS = 100, 10
 
