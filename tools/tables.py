@@ -161,11 +161,11 @@ def family_draws() -> str:
         gain += [] if draws is None else [f"{draws['disagreement']:.1f}", f"{draws['diversity_within']:.3f}"]
         rows.append([
             f"`{name}`", f"{scores['nll']:.3f} ± {scores['nll_ci95']:.3f}", f"{scores['ece']:.1f}",
-            f"{scaled['nll']:.3f}", f"{scaled['ece']:.1f}", *(gain or ["—"] * 3), f"{scores['adaptation_ms']:.0f}",
+            f"{scaled['nll']:.3f}", f"{scaled['ece']:.1f}", *(gain or ["—"] * 3),
         ])  # fmt: skip
     return table(
         ["Row", "NLL", "ECE, %", "NLL, scaled", "ECE, scaled", "NLL won by averaging", "draws disagree, %",
-         "share of noise", "ms per task"],
+         "share of noise"],
         rows,
     )  # fmt: skip
 
