@@ -92,7 +92,7 @@ def heads_of(args: argparse.Namespace) -> None:
     sets = [Held(args.held, name) for name in (CHOOSING if args.sets == "choose" else args.sets.split(","))]
     found: list[dict] = []
     began = time.monotonic()
-    for number in range(args.episodes):
+    for number in range(args.first, args.episodes):
         for held in sets:
             for shots in (1, 5):
                 for step, heads in parts(held.case(number, 5, shots), it, steps).items():
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--steps", default="0,4")
     parser.add_argument("--lr", type=float, default=0.003)
     parser.add_argument("--episodes", type=int, default=300)
+    parser.add_argument("--first", type=int, default=0, help="number of the first episode")
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=1e9)
@@ -139,7 +140,7 @@ def main() -> None:
     sets = [Held(args.held, name) for name in (CHOOSING if args.sets == "choose" else args.sets.split(","))]
     lines: list[dict] = []
     began = time.monotonic()
-    for number in range(args.episodes):
+    for number in range(args.first, args.episodes):
         if time.monotonic() - began > 60 * args.minutes:
             break
         # sets and shots in turn, so that a stopped run has the same number of each
