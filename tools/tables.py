@@ -344,6 +344,19 @@ def segmentation() -> str:
     return "\n\n".join(parts or ["There is no result file yet; `python tools/segmentation.py RUNS` makes them."])
 
 
+def fuzz() -> str:
+    """What was tried on each reader, and what came of it."""
+    rows = [
+        [
+            f"`{row['target']}`", row["engine"], f"{row['inputs']:,}", f"{row['outcomes'].get('done', 0):,}",
+            str(row["seconds"]), str(row["cpu_seconds"]), f"{row['slowest_seconds']:.2f}", str(len(row["findings"])),
+        ]
+        for row in results("fuzz")["runs"]
+    ]  # fmt: skip
+    headers = ["Reader", "Engine", "Inputs", "Not refused", "Seconds", "Processor seconds", "Slowest, s", "Findings"]
+    return table(headers, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "detection": detection,
     "detection_scenes": detection_scenes,
@@ -352,6 +365,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "omniglot5": five_shot,
     "speed": speed,
     "scale": scale,
+    "fuzz": fuzz,
     "ablation": ablation,
     "segmentation": segmentation,
     "calibration": calibration,

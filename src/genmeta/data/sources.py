@@ -93,7 +93,8 @@ class ZipSource:
             raise DataError(
                 f"{str(path)!r} is not a zip that can be read ({error}). Expected a folder or a zip."
             ) from error
-        infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        # a name can be empty, on which zipfile's own is_dir() fails
+        infos = [info for info in self._zip.infolist() if info.filename and not info.filename.endswith("/")]
         _refuse_unsafe(path, infos)
         self._infos = {_posix(info): info for info in infos if not _hidden(_posix(info))}
         self.names = tuple(sorted(self._infos))
@@ -102,7 +103,7 @@ class ZipSource:
         """Content of one entry; ``zipfile`` never gives more than the size that was checked on opening."""
         try:
             return self._zip.read(self._infos[name])
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, LookupError) as error:
             raise BadImageError(f"cannot be unpacked ({error})") from error
 
 
