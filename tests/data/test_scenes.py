@@ -143,11 +143,12 @@ def test_grey_scenes_and_sizes(pictures: Path) -> None:
 
 
 def test_class_by_file_name(tmp_path: Path) -> None:
-    for vendor in ("one", "two"):
+    for v, vendor in enumerate(("one", "two")):
         (tmp_path / vendor).mkdir()
-        for name in ("cat", "dog", "owl"):
+        for k, name in enumerate(("cat", "dog", "owl")):
             pixels = np.zeros((8, 8, 4), np.uint8)
             pixels[2:6, 2:6] = 255
+            pixels[3, 3, :3] = 20 * (3 * v + k)  # no two are copies
             Image.fromarray(pixels).save(tmp_path / vendor / f"{name}.png")
     assert open_scenes(f"scenes:{tmp_path}?class=file").class_names == ("cat", "dog", "owl")
     assert open_scenes(f"scenes:{tmp_path}").class_names == ("one", "two")
