@@ -185,7 +185,15 @@ def families() -> str:
 
 def family_draws() -> str:
     """Likelihood, calibration and what averaging draws wins, 20-way 1-shot, as generated."""
-    found = results(FAMILIES[-1])
+    return _draws(results(FAMILIES[-1]))
+
+
+def family_wide() -> str:
+    """The same of a row with wider noise."""
+    return _draws(results("families-wide-20w1s"))
+
+
+def _draws(found: dict[str, Any]) -> str:
     rows = []
     for name, entry in found["methods"].items():
         scores = entry["scores"]["0"]
@@ -371,6 +379,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "calibration": calibration,
     "families": families,
     "family_draws": family_draws,
+    "family_wide": family_wide,
     "own": own,
     "ownspeed": ownspeed,
     "photos1": photos1,
