@@ -6,6 +6,8 @@ Rusu, Rao, Sygnowski, Vinyals, Pascanu, Osindero and Hadsell, "Meta-learning wit
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -48,7 +50,7 @@ class LatentRows(StartWriter):
         super().__init__()
         self.kl_weight, self.encoder_weight, self.orthogonality = kl_weight, encoder_weight, orthogonality
         self.decoder = nn.Linear(code, 2 * row_length, bias=False)
-        self.log_scale = nn.Parameter(torch.tensor(float(scale)).log())
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
         self.log_sigma = nn.Parameter(torch.tensor(-2.0))
         self.alpha = nn.Parameter(torch.tensor(float(latent_lr)))
 

@@ -6,6 +6,8 @@ Bateni, Goyal, Masrani, Wood and Sigal, "Improved few-shot visual classification
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,7 @@ class MahalanobisRow(RowBase):
     def __init__(self, feature_size: int) -> None:
         super().__init__()
         self.mixing = nn.Parameter(torch.tensor(0.0))
-        self.log_temperature = nn.Parameter(torch.tensor(16.0 / feature_size).log())
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(16.0 / feature_size)))
 
     def forward(self, tokens: Tokens) -> Tensor:
         if tokens.membership is None:

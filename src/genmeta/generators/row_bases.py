@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -50,7 +51,7 @@ class PrototypeRow(RowBase):
 
     def __init__(self, temperature: float = 16.0) -> None:
         super().__init__()
-        self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
     def forward(self, tokens: Tokens) -> Tensor:
         return _distance_rows(_means(tokens), self.log_temperature.exp())
@@ -65,8 +66,8 @@ class RidgeRow(RowBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_ridge = nn.Parameter(torch.tensor(1.0).log())
-        self.log_scale = nn.Parameter(torch.tensor(5.0).log())
+        self.log_ridge = nn.Parameter(torch.tensor(0.0))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(5.0)))
         self.bias = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, tokens: Tokens) -> Tensor:

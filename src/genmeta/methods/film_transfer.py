@@ -13,6 +13,7 @@ them; and Li et al., "Meta-SGD", 2017 (https://arxiv.org/abs/1707.09835), which 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -95,7 +96,8 @@ class FilmTransfer(MetaLearner):
         )
         # logarithms of the sharpness of both heads, before and after steps: constant, by log shots, by log ways
         sharpness = torch.zeros(2, 2, 3)
-        sharpness[..., 0] = torch.tensor([10.0, 4.0]).log()
+        # of Python's own: on the device that only sketches a model, torch's logarithm brings its compiler along
+        sharpness[..., 0] = torch.tensor([math.log(10.0), math.log(4.0)])
         self.sharpness = nn.Parameter(sharpness)
         # and by how well each head's features tell the support images apart, each left out of its own prototype
         self.fallback = nn.Parameter(torch.zeros(2, 2, 2))
