@@ -86,7 +86,7 @@ def main() -> None:
     learner, generator = Learner(), Generator()
     optimiser = torch.optim.Adam([*learner.parameters(), *generator.parameters()], lr=3e-3)
     targets = torch.arange(WAYS).repeat_interleave(QUERIES)
-    for step in range(120):  # meta-training: the query loss after adaptation trains the generator
+    for step in range(400):  # meta-training: the query loss after adaptation trains the generator
         loss = torch.zeros(())
         for _ in range(4):
             support, query = sample(train, rng)
@@ -96,7 +96,7 @@ def main() -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if step % 20 == 0:
+        if step % 100 == 0:
             print(f"meta-step {step:3}  query loss {loss.item():.3f}")
     right = {"generated start": torch.zeros(INNER_STEPS + 1), "zero start": torch.zeros(INNER_STEPS + 1)}
     for _ in range(300):  # meta-testing: digits never seen in training
