@@ -95,7 +95,7 @@ def test_available_tells_what_users_need() -> None:
     infos = {info.name: info for info in available()}
     by_class, scenes = (
         ["glyphs", "digits", "omniglot", "folder", "cifar-fs", "mini-imagenet"],
-        ["scenes", "coco", "voc"],
+        ["scenes", "masks", "coco", "voc"],
     )
     assert list(infos) == [*by_class, *scenes]
     assert {name: (info.size, info.channels) for name, info in infos.items()} == {
@@ -106,6 +106,7 @@ def test_available_tells_what_users_need() -> None:
         "cifar-fs": (32, 3),
         "mini-imagenet": (84, 3),
         "scenes": (64, 3),
+        "masks": (128, 3),
         "coco": (96, 3),
         "voc": (96, 3),
     }

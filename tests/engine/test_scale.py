@@ -62,9 +62,9 @@ def test_two_and_four_processes_end_where_one_does(config: Config, tmp_path: Pat
 
 def test_a_process_that_dies_ends_the_run_and_it_resumes(config: Config, tmp_path: Path) -> None:
     """Through the command, which starts its second process itself."""
-    settings = config("protonet", "shared", steps=400, tasks_per_batch=4, validate_every=400)
+    settings = config("protonet", "shared", steps=400, tasks_per_batch=4, validate_every=20)
     command = [sys.executable, "-m", "genmeta", "train", "protonet", "--data", settings.data, "--run", settings.run]
-    flags = {"ways": 3, "queries": 2, "steps": 400, "tasks-per-batch": 4, "width": 16, "validate-every": 400}
+    flags = {"ways": 3, "queries": 2, "steps": 400, "tasks-per-batch": 4, "width": 16, "validate-every": 20}
     flags |= {"validate-tasks": 4, "device": "cpu", "devices": 2}
     for name, value in flags.items():
         command += [f"--{name}", str(value)]

@@ -41,7 +41,8 @@ class TwoBlocks(Learner):
 
 def knows(it: MetaLearner) -> bool:
     """Whether the reference can do what the meta-learner does: a start of the usual parts, and gradient steps."""
-    return type(it.adapter) in (GradientAdapter, NoAdapter) and it.writer is None and it.reader is None
+    usual = type(it) is MetaLearner and type(it.adapter) in (GradientAdapter, NoAdapter)
+    return usual and it.writer is None and it.reader is None
 
 
 class PlainTask:

@@ -22,7 +22,7 @@ CASES = [(m, s) for m in METHODS.names() for s in (SPACES if hasattr(METHODS[m].
 #: Reptile's recipe refuses other spaces; the gradient of its own objective is tested below.
 CASES = [(m, s) for m, s in CASES if m != "reptile" or s == "all"]
 #: Families with a start or steps of their own; their own tests hold those against references.
-BEYOND = {"abml", "anpml", "bmaml", "leo"}
+BEYOND = {"abml", "anpml", "bmaml", "film-transfer", "leo"}
 CASES = [(m, s) for m, s in CASES if m not in BEYOND]
 #: Methods whose inner gradients may be treated as constants, and are not unless asked.
 ORDERED = [(m, s) for m, s in CASES if getattr(METHODS[m].options(), "first_order", True) is False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import webbrowser
 
 from genmeta.cli.commands import Serve
@@ -35,7 +36,7 @@ def run(command: Serve) -> None:
         if command.open:
             webbrowser.open(address)
 
-    try:
+    # a server that was told to stop returns where interrupts are ignored, as in a shell's background
+    with contextlib.suppress(KeyboardInterrupt):
         serve(backend, limits, host=command.host, port=command.port, ready=ready)
-    except KeyboardInterrupt:
-        say.print("Stopped; nothing was kept.")
+    say.print("Stopped; nothing was kept.")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+
+_LENT = threading.RLock()
 
 
 def seeded(*parts: int | str) -> torch.Generator:
@@ -20,9 +23,10 @@ def seeded(*parts: int | str) -> torch.Generator:
 def lent_to_torch(rng: torch.Generator) -> Iterator[None]:
     """Seeds torch's global generator from ``rng`` for the length of a block, then puts it back as it was.
 
-    For building torch's own layers, which draw their initial weights from the global generator.
+    For building torch's own layers, which draw their initial weights from the global generator. One thread at a time:
+    otherwise one would put back what another has lent.
     """
-    with torch.random.fork_rng(devices=[]):
+    with _LENT, torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(0, 2**62, (), generator=rng, device="cpu")))
         yield
 
