@@ -34,7 +34,7 @@ test-slow: $(READY)  ## run the tests that take minutes: fifty kills, elastic re
 	$(PYTEST) -m slow $(ARGS)
 
 fuzz: $(READY)  ## fuzz every reader with hypothesis, SECONDS=60 each; with ENGINE=atheris if that is installed
-	for target in spec checkpoint config coco voc image archive; do \
+	for target in spec checkpoint config coco voc image mask archive; do \
 		$(BIN)/python tests/fuzz/run.py --engine $(ENGINE) --target $$target --seconds $(SECONDS) || exit 1; \
 	done
 

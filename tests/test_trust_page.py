@@ -16,5 +16,5 @@ def test_every_test_that_the_page_names_exists() -> None:
         path = ROOT / "tests" / file
         assert path.is_file(), file
         assert not test or f"def {test}(" in path.read_text(encoding="utf-8"), f"{file}::{test}"
-    for corpus in re.findall(r"`fuzz/corpus/([a-z-]+)/([a-z-]+)`", page):
-        assert list((ROOT / "tests" / "fuzz" / "corpus" / corpus[0]).glob(f"*{corpus[1]}*")), corpus
+    for target, name in re.findall(r"`fuzz/corpus/([a-z-]+)(?:/([a-z-]+))?`", page):
+        assert list((ROOT / "tests" / "fuzz" / "corpus" / target).glob(f"*{name}*")), (target, name)

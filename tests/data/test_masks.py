@@ -85,8 +85,12 @@ def test_support_and_query_share_no_image_and_support_shows_the_classes(tmp_path
 def test_folders_say_the_splits(tmp_path: Path) -> None:
     masks = toy_masks(6)
     named = {f"{s}/{n}": m for s, n, m in zip(["train", "val", "test"] * 2, masks, masks.values(), strict=True)}
-    source = open_scenes(f"masks:{write(tmp_path, named)}")
+    source = open_scenes(f"masks:{write(tmp_path / 'below', named)}")
     assert [source.fewest_images(split) for split in ("train", "val", "test")] == [2, 2, 2]
+    for split in ("train", "val", "test"):  # the same names in each
+        write(tmp_path / "above" / split, dict(list(masks.items())[:3]))
+    source = open_scenes(f"masks:{tmp_path / 'above'}")
+    assert [source.fewest_images(split) for split in ("train", "val", "test")] == [3, 3, 3]
 
 
 def test_unlabelled_background_and_names(tmp_path: Path) -> None:
@@ -144,14 +148,15 @@ def test_black_and_white_16_bit_palette_and_grey_as_colour_are_read(tmp_path: Pa
         ),
         (np.arange(24 * 32 * 3).reshape(24, 32, 3).astype(np.uint8), "", r"the mask has 3 colour channels; expected"),
         (np.full((24, 32), 0.5, np.float32), "", r"the mask holds fractions; expected whole class numbers"),
+        (np.zeros((24, 32), bool), "", r"the mask is a JPEG, whose compression changes class numbers; store masks as"),
     ],
 )
 def test_a_bad_mask_is_refused_by_name_or_skipped(tmp_path: Path, mask: np.ndarray, options: str, message: str) -> None:
     masks = toy_masks(ways=2)
     write(tmp_path, masks)
-    suffix = "tiff" if mask.dtype == np.float32 else "png"
+    suffix = {"f": "tiff", "b": "jpg"}.get(mask.dtype.kind, "png")
     (tmp_path / "masks" / "im3.png").unlink()
-    Image.fromarray(mask).save(tmp_path / "masks" / f"im3.{suffix}")
+    Image.fromarray(mask).convert("L" if suffix == "jpg" else None).save(tmp_path / "masks" / f"im3.{suffix}")
     spec = f"masks:{tmp_path}?test=1&val=0{options}"
     with pytest.raises(DataError, match=rf"File 'masks/im3\.{suffix}' of .* cannot be used: {message}"):
         open_scenes(spec)
@@ -208,6 +213,38 @@ def test_the_middle_square_takes_the_nearest_pixel() -> None:
     assert middle_square(mask, 4).tolist() == mask[:, 1:5].tolist()
     assert middle_square(mask, 2).tolist() == [[8, 10], [20, 22]]
     assert middle_square(mask.T, 4).tolist() == mask.T[1:5].tolist()
+
+
+def test_numbers_are_not_mistaken_for_others(tmp_path: Path) -> None:
+    void = np.zeros((24, 32), np.uint8)
+    void[:, 16:] = 255
+    write(tmp_path / "void", {**toy_masks(ways=2), "im3": void})  # unlabelled, not black and white
+    source = open_scenes(f"masks:{tmp_path / 'void'}?ignore=255&test=1&val=0&size=24")
+    assert [np.unique(mask).tolist() for mask in source.pixels[3:4, ..., -1]] == [[0, 255]]
+    source = open_scenes(f"masks:{tmp_path / 'void'}?ignore=255&instances=yes&test=1&val=0&size=24")
+    assert np.unique(source.pixels[3, ..., -1]).tolist() == [0, 255]
+    names = ",".join(f"c{k}" for k in range(300))
+    with pytest.raises(DataError, match=r"names 300 classes; at most 255 are read\. Merge some"):
+        open_scenes(f"masks:{tmp_path / 'void'}?classes={names}")
+    with pytest.raises(UsageError, match=r"Option ignore='-1' in .* is not a list of numbers"):
+        open_scenes(f"masks:{tmp_path / 'void'}?ignore=-1")
+
+
+def test_a_damaged_list_of_classes_is_named(tmp_path: Path) -> None:
+    write(tmp_path, toy_masks())
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "meta.json").write_text(text)
+        with pytest.raises(DataError, match=r"'meta\.json' of .* cannot be read .* Repair or remove it, or name the"):
+            open_scenes(f"masks:{tmp_path}")
+    (tmp_path / "meta.json").write_text("[]")  # of something else
+    assert open_scenes(f"masks:{tmp_path}").class_names == ("class 1", "class 2", "class 3")
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, toy_masks())
+    Image.new("L", (32, 24)).save(tmp_path / "masks" / "im3.bmp")
+    with pytest.raises(DataError, match=r"holds both 'masks/im3\.bmp' and 'masks/im3\.png', and which is meant"):
+        open_scenes(f"masks:{tmp_path}")
 
 
 @real_only

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
+from PIL import Image
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -166,6 +169,51 @@ def _safetensors(draw: st.DrawFn) -> bytes:
     return struct.pack("<Q", length) + text + draw(st.binary(max_size=64))
 
 
+_values = st.sampled_from([0, 0, 1, 2, 3, 7, 127, 254, 255, 256, 257, 700, 2**16 - 1, 2**16, 2**31 - 1, -1])
+_modes = st.sampled_from(["1", "L", "P", "LA", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I;16", "I", "F"])
+_SAVES = {
+    "png": "1 L P LA RGB RGBA I;16 I",
+    "tiff": "1 L P LA PA RGB RGBA CMYK YCbCr LAB I;16 I F",
+    "bmp": "1 L P RGB",
+    "gif": "1 L P RGB",
+    "webp": "RGB RGBA",
+    "jpeg": "L RGB CMYK",
+    "ppm": "1 L RGB I;16 I",
+    "tga": "L P LA RGB RGBA",
+}
+
+
+@st.composite
+def _masks(draw: st.DrawFn) -> bytes:
+    """Pictures of few values in any mode, format and size; some are turned by their metadata, cut or overwritten."""
+    mode = draw(_modes)
+    width, height = draw(st.sampled_from([(24, 16), (16, 24), (1, 1), (1, 40), (300, 2), (33, 33)]))
+    some = np.array(draw(st.lists(_values, min_size=1, max_size=4)))
+    values = some[np.arange(width * height).reshape(height, width) * len(some) // (width * height)]
+    kind = {"I": np.int32, "I;16": np.uint16, "F": np.float32}.get(mode, np.uint8)
+    if kind is np.float32:
+        values = np.where(values == 7, draw(st.sampled_from([0.5, np.nan, np.inf, 7.0])), values)
+    with np.errstate(all="ignore"):
+        image = Image.fromarray(values.astype(kind))
+    if mode == "P":
+        image.putpalette(draw(st.sampled_from([[0, 0, 0], [9, 9, 9, 255, 0, 0, 3, 3, 3]])))
+    elif mode not in ("I", "I;16", "F", "L"):
+        image = image.convert("RGB").convert(mode) if mode in ("CMYK", "YCbCr", "LAB", "HSV") else image.convert(mode)
+    how = draw(st.sampled_from([name for name, modes in _SAVES.items() if mode in modes.split()] or ["png"]))
+    exif = Image.Exif()
+    if how in ("png", "tiff", "webp", "jpeg") and draw(st.booleans()):
+        exif[0x0112] = draw(st.integers(0, 9))
+    file = io.BytesIO()
+    image.convert("RGB" if mode == "HSV" else mode).save(file, how, **({"exif": exif} if len(exif) else {}))
+    data = bytearray(file.getvalue())
+    if draw(st.integers(0, 3)) == 0:
+        at = draw(st.integers(0, len(data) - 1))
+        data[at : at + draw(st.integers(1, 4))] = draw(st.binary(max_size=4))
+    return bytes(data)
+
+
+_meta = st.fixed_dictionaries({"classes": _either(st.lists(_either(st.text(max_size=4)), max_size=300))})
+
 #: Target -> inputs.
 STRATEGIES: dict[str, st.SearchStrategy[bytes]] = {
     "spec": st.one_of(_spec, st.binary(max_size=40), _mutated("spec")),
@@ -174,5 +222,6 @@ STRATEGIES: dict[str, st.SearchStrategy[bytes]] = {
     "coco": st.one_of(_coco.map(_encoded), _json.map(_encoded), _mutated("coco")),
     "voc": st.one_of(_xml, _mutated("voc"), st.binary(max_size=40)),
     "image": st.one_of(_mutated("image"), st.binary(max_size=200)),
+    "mask": st.one_of(_masks(), _masks(), _masks(), _mutated("mask"), _meta.map(_encoded)),
     "archive": st.one_of(_mutated("archive"), st.binary(max_size=200)),
 }

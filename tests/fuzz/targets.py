@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import json
 import tempfile
 from collections import Counter
@@ -11,12 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
-from genmeta.core.errors import CheckpointError, GenmetaError, UsageError
+from genmeta.core.errors import CheckpointError, DataError, GenmetaError, UsageError
 from genmeta.core.settings import EvaluationConfig, TrainConfig
+from genmeta.core.types import IGNORE
 from genmeta.data.box_images import _clean, by_base_name
 from genmeta.data.coco import _category_names, _images, read_coco
+from genmeta.data.layout import SPLITS
+from genmeta.data.masks import INFO as MASKS
+from genmeta.data.masks import NO_LABEL, blocks_of, mask_values, masked_images, pairs_of, reading_of
 from genmeta.data.opening import READERS
 from genmeta.data.pixels import BadImageError, Pixels
 from genmeta.data.registry import Request, settle
@@ -128,6 +135,68 @@ def image(data: bytes) -> None:
             assert array.dtype == np.uint8
 
 
+#: How masks can be meant; the content of a mask is also tried as the set's ``meta.json``.
+_MEANT = ("", "?ignore=0,255&background=none", "?classes=a,b,c", "?instances=yes&ignore=7&background=3")
+
+
+class Masked(Images):
+    """A source of two images with masks; the masks, and what may name their classes, are the input."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.names = ("images/a.png", "images/b.png", "masks/a.png", "masks/b.png", "meta.json")
+        self._size = (24, 16)
+        with contextlib.suppress(Exception), Image.open(io.BytesIO(data)) as found:
+            self._size = min(found.width, 256), min(found.height, 256)
+
+    def read(self, name: str) -> bytes:
+        return _picture(self._size) if name.startswith("images") else self._data
+
+
+@functools.lru_cache(maxsize=1024)
+def _picture(size: tuple[int, int]) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, (200, 30, 90)).save(file, "png")
+    return file.getvalue()
+
+
+def mask(data: bytes) -> None:
+    """A mask file beside an image, read as each kind of mask, to the task that is drawn from it."""
+    source = Masked(data)
+    for meant, policy in (("", "fail"), *((meant, "skip") for meant in _MEANT)):
+        text = f"masks:there{meant}"
+        asked = {"size": 8, "channels": 1, "download": False, "on_bad_image": policy, "cache_dir": None}
+        request = settle(text, DataSpec.parse(text), MASKS, **asked)  # type: ignore[arg-type]
+        with contextlib.suppress(DataError):
+            _one_reading(request, source)
+    try:
+        mask_values(data)
+    except BadImageError as error:
+        raise DataError(str(error)) from error
+
+
+def _one_reading(request: Request, source: Masked) -> None:
+    pairs, _ = pairs_of(source)
+    reading = reading_of(request, source)
+    by_split = {split: list(pairs) if split == "test" else [] for split in SPLITS}
+    blocks = {block.class_name: block for block in blocks_of(request, source, by_split, pairs, reading)}
+    pixels = blocks["test"].images
+    assert len(pixels) + len(blocks["test"].skipped) == len(pairs)
+    if len(pixels):
+        # no number is turned into another one, such as 256 into 0
+        values = set(mask_values(source.read("masks/a.png")).flatten().tolist())
+        known = range(2) if reading.instances else {*(values - reading.ignore), *(range(2) if 255 in values else ())}
+        assert set(pixels[..., -1].flatten().tolist()) <= {*known, NO_LABEL}
+        assert NO_LABEL not in pixels[..., -1] or values & reading.ignore
+    places = {split: np.arange(len(pixels)) if split == "test" else np.arange(0) for split in SPLITS}
+    images = masked_images(request, reading, pixels, places, "", ())
+    if images.splits["test"].size and len(pixels) > 1:
+        drawn = images.draw("test", images.splits["test"][None, :1], 1, 1, np.random.default_rng(0))
+        assert drawn.images.dtype == np.uint8
+        assert drawn.masks is not None
+        assert set(np.unique(drawn.masks).tolist()) <= {IGNORE, 0, 1}
+
+
 def archive(data: bytes) -> None:
     """A zip of images."""
     path = HOME / "images.zip"
@@ -147,6 +216,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "coco": coco,
     "voc": voc,
     "image": image,
+    "mask": mask,
     "archive": archive,
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,13 +15,16 @@ from genmeta.core.errors import DataError, UsageError
 from genmeta.data.cache import Block, stored_images
 from genmeta.data.layout import SPLIT_FOLDERS, SPLITS, is_image, random_splits
 from genmeta.data.masked_images import MaskedImages
-from genmeta.data.pixels import BadImageError, Pixels
+from genmeta.data.pixels import BadImageError, Pixels, decoded
 from genmeta.data.progress import track
 from genmeta.data.registry import DatasetInfo, Request, SceneReader
 from genmeta.data.sources import Source, open_source
 
 #: In stored masks: unlabelled.
 NO_LABEL = 255
+_VERSION = 2  # of how masks are read, for the key of the cache
+_LOSSY = ("JPEG", "MPO")  # formats that blur class numbers where classes meet
+_FULL_SIZE = 2**20  # asks the decoder for every pixel, of any image that is decoded at all
 
 INFO = DatasetInfo(
     name="masks",
@@ -73,10 +75,11 @@ class Reading:
         if values.shape != (size[1], size[0]):
             height, width = values.shape
             raise BadImageError(f"the mask is {width} × {height} pixels, its image {size[0]} × {size[1]}")
-        found = np.unique(values)
+        unlabelled = np.isin(values, list(self.ignore))
         if self.instances:
-            return (values != (self.background or 0)).astype(np.uint8)
-        if set(found.tolist()) <= {0, 255} and len(self.names) <= 2:
+            return np.where(unlabelled, NO_LABEL, values != (self.background or 0)).astype(np.uint8)
+        found = np.unique(values)
+        if set(found.tolist()) <= {0, 255} and len(self.names) <= 2 and 255 not in self.ignore:
             values = np.minimum(values, 1)  # black and white: the usual way to store two classes
             found = np.unique(values)
         most = len(self.names) or NO_LABEL
@@ -87,9 +90,7 @@ class Reading:
                 f"the mask holds the value {unknown[0]}, but {known}; name all with classes=, leave it unlabelled with "
                 f"ignore={unknown[0]}, or say instances=yes if values number objects"
             )
-        out = values.astype(np.int64)
-        out[np.isin(values, list(self.ignore))] = NO_LABEL
-        return out.astype(np.uint8)
+        return np.where(unlabelled, NO_LABEL, values).astype(np.uint8)
 
 
 def mask_values(data: bytes) -> np.ndarray:
@@ -99,14 +100,14 @@ def mask_values(data: bytes) -> np.ndarray:
         BadImageError: it is not an image, or has colours rather than numbers.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            bands = len(image.getbands())
-            array = np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        array, _ = decoded(data, _FULL_SIZE, _as_stored)
+    except _LossyError as error:
+        raise BadImageError(str(error)) from error
+    except BadImageError as error:
         raise BadImageError(f"the mask cannot be read ({error})") from error
-    if bands > 1:
-        if array.shape[-1] in (3, 4) and all(np.array_equal(array[..., 0], array[..., c]) for c in (1, 2)):
+    if array.ndim == 3:
+        bands = array.shape[-1]
+        if bands in (3, 4) and all(np.array_equal(array[..., 0], array[..., c]) for c in (1, 2)):
             array = array[..., 0]  # grey, stored as colour
         else:
             raise BadImageError(
@@ -115,6 +116,16 @@ def mask_values(data: bytes) -> np.ndarray:
     if array.dtype.kind == "f":
         raise BadImageError("the mask holds fractions; expected whole class numbers")
     return np.asarray(array, dtype=np.int64)
+
+
+class _LossyError(BadImageError):
+    """A mask in a format that does not keep numbers."""
+
+
+def _as_stored(image: Image.Image) -> np.ndarray:
+    if image.format in _LOSSY:
+        raise _LossyError("the mask is a JPEG, whose compression changes class numbers; store masks as PNG")
+    return np.asarray(image)
 
 
 def open_masks(request: Request) -> MaskedImages:
@@ -129,44 +140,60 @@ def open_masks(request: Request) -> MaskedImages:
         raise UsageError("Data set 'masks' needs a path: write 'masks:PATH'.")
     source = open_source(path)
     pairs, alone = pairs_of(source)
-    reading = _reading(request, source)
+    reading = reading_of(request, source)
     pixels = Pixels(request.size, request.channels)
     by_split = _split(request, pairs)
     shape = (request.size, request.size, request.channels + 1)
     identity = {
+        "masks": _VERSION,
         "source": source.identity,
         "pairs": {split: [list(pairs[name]) for name in names] for split, names in by_split.items()},
         "reading": repr(replace(reading, ignore=frozenset())) + str(sorted(reading.ignore)),
         **pixels.identity(),
     }
     stored = stored_images(
-        identity, shape, lambda: _blocks(request, source, by_split, pairs, reading), request.cache_dir
+        identity, shape, lambda: blocks_of(request, source, by_split, pairs, reading), request.cache_dir
     )
     if stored.skipped and request.on_bad_image == "fail":
         raise _bad(request, *stored.skipped[0].split(": ", 1))
-    places = {name: np.arange(stored.offsets[i], stored.offsets[i + 1]) for i, name in enumerate(stored.class_names)}
-    masks = np.asarray(stored.images[..., -1])
-    names, numbers = _object_classes(reading, masks)
+    blocks = {name: np.arange(stored.offsets[i], stored.offsets[i + 1]) for i, name in enumerate(stored.class_names)}
+    return masked_images(
+        request,
+        reading,
+        stored.images,
+        {split: blocks.get(split, np.empty(0, np.int64)) for split in SPLITS},
+        hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        (*stored.skipped, *alone),
+    )
+
+
+def masked_images(
+    request: Request,
+    reading: Reading,
+    pixels: np.ndarray,
+    places: Mapping[str, np.ndarray],
+    fingerprint: str,
+    skipped: tuple[str, ...],
+) -> MaskedImages:
+    """Images whose last channel is the mask, with the classes that it shows.
+
+    Raises:
+        DataError: no object in any of them.
+    """
+    names, numbers = _object_classes(reading, np.asarray(pixels[..., -1]))
     if not numbers:
         raise DataError(f"The masks of {request.text!r} hold no object at all, only background. Check background=.")
-    return MaskedImages(
-        name=request.text,
-        pixels=stored.images,
-        class_names=names,
-        numbers=np.asarray(numbers),
-        places={split: places.get(split, np.empty(0, np.int64)) for split in SPLITS},
-        fingerprint=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
-        skipped=(*stored.skipped, *alone),
-    )
+    return MaskedImages(request.text, pixels, names, np.asarray(numbers), places, fingerprint, skipped)
 
 
 def pairs_of(source: Source) -> tuple[dict[str, tuple[str, str]], list[str]]:
     """``name -> (image file, mask file)``, and the images that have no mask, with the reason.
 
-    The name is the path below ``images/`` or ``masks/`` without extension.
+    The name is the path below ``images/`` or ``masks/`` without extension; where these lie in ``train/``, ``val/`` or
+    ``test/``, it begins with that.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or two files of one name.
     """
     images, masks = (_below(source, folder) for folder in ("images", "masks"))
     pairs = {name: (images[name], masks[name]) for name in sorted(images.keys() & masks.keys())}
@@ -179,28 +206,47 @@ def pairs_of(source: Source) -> tuple[dict[str, tuple[str, str]], list[str]]:
 
 
 def _below(source: Source, folder: str) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for name in source.names:
         parts = PurePosixPath(name).parts
         if is_image(name) and folder in parts[:-1]:
             at = parts.index(folder)
-            found[str(PurePosixPath(*parts[at + 1 :]).with_suffix(""))] = name
+            above = [part for part in parts[max(at - 1, 0) : at] if part in SPLIT_FOLDERS]
+            key = str(PurePosixPath(*above, *parts[at + 1 :]).with_suffix(""))
+            if key in found:
+                raise DataError(
+                    f"{str(source.path)!r} holds both {found[key]!r} and {name!r}, and which is meant by {key!r} "
+                    "cannot be told. Rename one, or open one of their folders."
+                )
+            found[key] = name
     return found
 
 
-def _reading(request: Request, source: Source) -> Reading:
+def reading_of(request: Request, source: Source) -> Reading:
+    """What a request and the set's ``meta.json`` say of mask values.
+
+    Raises:
+        DataError: ``meta.json`` is damaged; more classes than are read.
+        UsageError: an option that is out of range.
+    """
     options = request.spec.options
     background: int | None = None
     if options.get("background") != "none":
         background = request.integer("background", 0, 0, NO_LABEL - 1)
     try:
         ignore = frozenset(int(value) for value in options.get("ignore", "").split(",") if value)
+        if not all(0 <= value < 2**32 for value in ignore):
+            raise ValueError("no mask holds it")
     except ValueError:
         raise UsageError(f"Option ignore={options['ignore']!r} in {request.text!r} is not a list of numbers.") from None
     instances = request.flag("instances", False)
     names = tuple(name.strip() for name in options.get("classes", "").split(",") if name.strip())
     if not names and not instances:
         names = _named_in_meta(source)
+    if len(names) > NO_LABEL:
+        raise DataError(
+            f"{request.text!r} names {len(names)} classes; at most {NO_LABEL} are read. Merge some, or name fewer."
+        )
     return Reading(names, background, ignore, instances)
 
 
@@ -209,8 +255,13 @@ def _named_in_meta(source: Source) -> tuple[str, ...]:
         return ()
     try:
         classes = json.loads(source.read("meta.json"))["classes"]
-    except (BadImageError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return ()
+    except (BadImageError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"'meta.json' of {str(source.path)!r} cannot be read ({error}). Repair or remove it, or name the classes "
+            "with classes=."
+        ) from error
     return tuple(map(str, classes)) if isinstance(classes, list) else ()
 
 
@@ -229,13 +280,18 @@ def _split(request: Request, pairs: Mapping[str, tuple[str, str]]) -> dict[str, 
     return {split: [names[i] for i in places[split]] for split in SPLITS}
 
 
-def _blocks(
+def blocks_of(
     request: Request,
     source: Source,
     by_split: Mapping[str, list[str]],
     pairs: Mapping[str, tuple[str, str]],
     reading: Reading,
 ) -> Iterator[Block]:
+    """Images and masks of each split, one block a split: ``[N H W C+1]``, the last channel the mask.
+
+    Raises:
+        DataError: a bad image or mask, and ``on_bad_image="fail"``.
+    """
     todo = [(split, name) for split in by_split for name in by_split[split]]
     images: dict[str, list[np.ndarray]] = {split: [] for split in by_split}
     skipped: dict[str, list[str]] = {split: [] for split in by_split}
@@ -252,8 +308,9 @@ def _blocks(
             skipped[split].append(f"{blamed}: {error}")
             continue
         images[split].append(np.concatenate([image, middle_square(mask, request.size)[..., None]], -1))
+    none = (0, request.size, request.size, request.channels + 1)
     for split in by_split:
-        stack = np.stack(images[split]) if images[split] else np.empty((0, request.size, request.size, 1), np.uint8)
+        stack = np.stack(images[split]) if images[split] else np.empty(none, np.uint8)
         yield Block(split, stack, tuple(skipped[split]))
 
 
