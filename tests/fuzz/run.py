@@ -8,8 +8,10 @@ from ``tests/fuzz/requirements.txt``, hypothesis with the development tools.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import random
+import shlex
 import sys
 import time
 import traceback
@@ -54,8 +56,13 @@ class Record:
 
     def report(self, engine: str, seconds: float) -> str:
         """One line of JSON."""
+        from genmeta.engine.run_directory import git_commit
+
         return json.dumps(
             {
+                "command": shlex.join(["python", "tests/fuzz/run.py", *sys.argv[1:]]),
+                "commit": git_commit(Path(__file__).parent),
+                "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 "target": self.target,
                 "engine": engine,
                 "seconds": round(seconds),
