@@ -12,6 +12,7 @@ _PUBLIC = {
     "ClassificationTasks": "genmeta.tasks",
     "EvaluationConfig": "genmeta.core.settings",
     "FewShotClassifier": "genmeta.estimators",
+    "FewShotDetector": "genmeta.estimators",
     "FewShotSegmenter": "genmeta.estimators",
     "GenmetaError": "genmeta.core.errors",
     "TrainConfig": "genmeta.core.settings",
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from genmeta.engine import load as load
     from genmeta.engine import train as train
     from genmeta.estimators import FewShotClassifier as FewShotClassifier
+    from genmeta.estimators import FewShotDetector as FewShotDetector
     from genmeta.estimators import FewShotSegmenter as FewShotSegmenter
     from genmeta.learners import build_learner as build_learner
     from genmeta.methods import build_method as build_method

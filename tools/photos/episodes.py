@@ -16,6 +16,20 @@ from torch import Tensor
 WEIGHTS = {"caltech": 0.42, "emoji": 0.34, "omniglot": 0.12, "glyphs": 0.08, "mnist": 0.04}
 #: Fraction of classes that only choose (of MNIST none: it has ten).
 HELD_BACK = {"caltech": 0.2, "emoji": 0.12, "omniglot": 0.12, "glyphs": 0.12, "mnist": 0.0}
+#: Parts of the classes of Caltech-101: the base is trained on ``train``; the second phase also sees the photos of
+#: ``fresh`` classes, which the base has not fitted; ``choose`` classes serve to choose alone.
+TRAIN, FRESH, CHOOSE = "train", "fresh", "choose"
+
+
+def place(name: str) -> float:
+    """Where a class falls in ``[0, 1)``, by a hash of its name."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
+
+
+def part_of(name: str) -> str:
+    """The part of a class of Caltech-101."""
+    held_back = HELD_BACK["caltech"]
+    return FRESH if place(name) < held_back / 2 else CHOOSE if place(name) < held_back else TRAIN
 
 
 class Episode(NamedTuple):
@@ -64,12 +78,10 @@ class Source:
         return cls(folder.name, maps, features, styles, classes)
 
     def split(self, part: str) -> list[str]:
-        """Names of the classes of ``train`` or ``val``, by a hash of the name."""
-
-        def place(name: str) -> float:
-            return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
-
-        part_held = HELD_BACK[self.name.removeprefix("new-")]
+        """Names of the classes of ``train``, ``val``, ``fresh`` or ``choose``."""
+        if part in (FRESH, CHOOSE):
+            return sorted(n for n in self.classes if part_of(n) == part)
+        part_held = HELD_BACK[self.name.rpartition("-")[2]]
         chosen = [n for n in self.classes if (place(n) < part_held) == (part == "val")]
         return sorted(chosen)
 
@@ -105,14 +117,14 @@ def _stacked(arrays: list[np.ndarray]) -> Tensor:
 
 
 class Mixture:
-    """Episodes of all sources."""
+    """Episodes of all sources; ``fresh:SOURCE`` are those of the fresh classes of a source."""
 
     def __init__(self, root: Path, part: str, weights: dict[str, float] | None = None) -> None:
         weights = weights or WEIGHTS
-        self.sources = [Source.open(root / name) for name in weights if (root / name / "meta.0.json").exists()]
-        self.part = part
-        self.names = [s.split(part) for s in self.sources]
-        p = np.array([weights[s.name] for s in self.sources])
+        asked = [name.rpartition(":") for name in weights]
+        self.sources = [Source.open(root / source) for _, _, source in asked]
+        self.names = [s.split(own or part) for s, (own, _, _) in zip(self.sources, asked, strict=True)]
+        p = np.array(list(weights.values()))
         self.p = p / p.sum()
 
     def training(self, rng: np.random.Generator, *, views: int = 2) -> Episode:
@@ -120,13 +132,14 @@ class Mixture:
         s = int(rng.choice(len(self.sources), p=self.p))
         source = self.sources[s]
         style = int(rng.integers(len(source.styles)))
-        ways = int(rng.integers(2, 11))
-        limit = {"caltech": 9, "new-caltech": 6, "emoji": 3, "new-emoji": 3}.get(source.name, 4)
+        ways = int(rng.integers(2, min(10, len(self.names[s])) + 1))
+        limit = {"caltech": 9, "new-caltech": 6, "made-caltech": 5, "omniglot": 4, "glyphs": 4}.get(source.name, 3)
         limit = min(limit, 30 // ways) if source.name != "mnist" else 30 // ways
         shots = 1 if rng.random() < 0.3 else int(rng.integers(1, max(2, limit + 1)))
-        queries = {"caltech": 10, "mnist": 10, "new-caltech": 6, "new-emoji": 1}.get(source.name, 2)
-        queries = max(1, min(queries, 30 // ways))
-        return source.episode(rng, self.names[s], style, ways, shots, queries, views)
+        most = {"caltech": 10, "mnist": 10, "new-caltech": 6, "made-caltech": 4, "new-emoji": 1, "made-emoji": 1}
+        asked = most.get(source.name, 2)
+        asked = max(1, min(asked, 30 // ways))
+        return source.episode(rng, self.names[s], style, ways, shots, asked, views)
 
     def fixed(self, source: int, style: int, shots: int, number: int, *, views: int = 2) -> Episode:
         """Episode ``number`` of a list that is always the same, 5-way."""

@@ -1,9 +1,10 @@
 """Early maps, in the views that adaptation uses, of the held-out sets and of open sets that only serve to choose.
 
 Nothing is trained or chosen on the held-out ones. The ``choose-`` sets are domains that meta-training has not seen
-either: crops of playing cards and blood cells, and the validation classes of Caltech-101 in styles of their own.
+either: crops of playing cards and blood cells, and the choosing classes of Caltech-101 as they are and in styles of
+their own, some close to photos.
 
-python tools/photos/held_out.py --data ../shared/data --views VIEWS --out HELD_OUT
+python tools/photos/held_out.py --data ../shared/data --out HELD_OUT
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from episodes import Source
+from episodes import CHOOSE, part_of
 from PIL import Image, ImageFilter
-from styles import SIDE
+from styles import SIDE, STYLES
 from views import caltech_photos
 
 from genmeta.core.randomness import seeded
@@ -36,7 +37,14 @@ SETS = {
     "gtsrb": "folder:{}/gtsrb_32_3pertrack.zip",
     "digits": "digits",
 }
-CHOOSING = ("choose-cards", "choose-cells", "choose-emboss", "choose-halftone")
+CHOOSING = (
+    "choose-cards",
+    "choose-cells",
+    "choose-emboss",
+    "choose-halftone",
+    "choose-plain",
+    *(f"choose-made-{number}" for number in range(100, 106)),
+)
 #: Most images of a class, drawn at random: enough for many different episodes.
 CAP = 90
 Groups = dict[str, list[np.ndarray]]
@@ -63,14 +71,17 @@ def crops(root: Path, name: str) -> Groups:
     return groups
 
 
-def caltech_in(root: Path, views: Path, style: str) -> Groups:
-    """The validation classes of Caltech-101 in a style that meta-training does not know."""
-    held_back = set(Source.open(views / "caltech").split("val"))
+def caltech_in(root: Path, style: str) -> Groups:
+    """The choosing classes of Caltech-101 in a style that meta-training does not know."""
     groups: Groups = {}
+    rng = np.random.default_rng(0)
     for name, images in caltech_photos(root).items():
-        for image in images[:25] if name in held_back else []:
+        for image in images[:25] if part_of(name) == CHOOSE else []:
             picture = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-            if style == "emboss":
+            if style in STYLES:
+                drawn = STYLES[style](np.asarray(picture, np.float32) / 255, rng)
+                picture = Image.fromarray((drawn * 255).round().clip(0, 255).astype(np.uint8))
+            elif style == "emboss":
                 picture = picture.filter(ImageFilter.EMBOSS).filter(ImageFilter.GaussianBlur(0.7))
             else:  # dots, larger where it is darker
                 grey = np.asarray(picture.convert("L"), np.float32) / 255
@@ -85,7 +96,7 @@ def chosen(name: str, args: argparse.Namespace) -> tuple[np.ndarray, list[str], 
     """Images, classes and their numbers of a ``choose-`` set."""
     kind = name.removeprefix("choose-")
     files = {"cards": "cards", "cells": "bccd"}
-    groups = crops(args.data, files[kind]) if kind in files else caltech_in(args.data, args.views, kind)
+    groups = crops(args.data, files[kind]) if kind in files else caltech_in(args.data, kind)
     return np.concatenate([np.stack(g) for g in groups.values()]), list(groups), [len(g) for g in groups.values()]
 
 
@@ -106,7 +117,6 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--views", type=Path, required=True)
     parser.add_argument("--sets", default=",".join([*SETS, *CHOOSING]))
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from made_styles import made_style
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
@@ -132,6 +133,8 @@ STYLES: dict[str, Callable[[Array, np.random.Generator], Array]] = {
     "woodcut": woodcut,
     "mosaic": mosaic,
     "grainy": grainy,
+    # those that choosing uses have numbers from 100; number 10 leaves nothing of most images
+    **{f"made-{number}": made_style(number) for number in (*range(10), *range(11, 21), *range(100, 106))},
 }
 
 

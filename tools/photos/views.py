@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from episodes import CHOOSE, FRESH, part_of
 from PIL import Image
 from styles import STYLES, drawn, ground, jittered, on_ground, resized
 
@@ -28,6 +29,8 @@ from genmeta.learners.base import Pass
 
 #: Styles that the start is not trained in, for step sizes and corrections to learn what a new domain needs.
 NEW_STYLES = ("thermal", "solarised", "woodcut", "mosaic", "grainy")
+#: And these, a third of them close to photos (see ``made_styles.py``).
+MADE_STYLES = tuple(f"made-{number}" for number in (*range(10), *range(11, 21)))
 #: Source -> (style, number of views).
 VIEWS = {
     "caltech": [("plain", 3), ("sketch", 2), ("cartoon", 2), ("paint", 2), ("few_pixels", 2)],
@@ -37,15 +40,32 @@ VIEWS = {
     "mnist": [("drawn", 2)],
     "new-caltech": [(style, 2) for style in NEW_STYLES],
     "new-emoji": [(style, 2) for style in NEW_STYLES],
+    "made-caltech": [(style, 2) for style in MADE_STYLES],
+    "made-emoji": [(style, 2) for style in MADE_STYLES],
 }
 #: Most images of a class.
-CAPS = {"caltech": 50, "emoji": 5, "omniglot": 6, "glyphs": 6, "mnist": 100, "new-caltech": 14, "new-emoji": 4}
+CAPS = {
+    "caltech": 50,
+    "emoji": 5,
+    "omniglot": 6,
+    "glyphs": 6,
+    "mnist": 100,
+    "new-caltech": 14,
+    "new-emoji": 4,
+    "made-caltech": 9,
+    "made-emoji": 4,
+}
+#: One class in so many of the emoji, in the styles that the start is not trained in.
+EMOJI_EVERY = {"new-emoji": 5, "made-emoji": 10}
 Item = tuple[str, Callable[[np.random.Generator, str], np.ndarray]]
 
 
-def capped(groups: dict[str, list], cap: int) -> Iterator[tuple[str, object]]:
+def capped(source: str, groups: dict[str, list]) -> Iterator[tuple[str, object]]:
+    """At most so many images of each class; of the fresh ones twice as many, of the choosing ones none."""
     for name in sorted(groups):
-        items = groups[name]
+        items, cap = groups[name], CAPS[source]
+        if source == "made-caltech":
+            cap *= {FRESH: 2, CHOOSE: 0}.get(part_of(name), 1)
         order = np.random.default_rng(len(name)).permutation(len(items))[:cap]
         yield from ((name, items[i]) for i in order)
 
@@ -64,11 +84,11 @@ def caltech_photos(root: Path) -> dict[str, list[np.ndarray]]:
 
 def items(source: str, root: Path) -> Iterator[Item]:
     """(class, how to draw a view in a style) of each image."""
-    cap, source = CAPS[source], source.removeprefix("new-")
+    full, source = source, source.rpartition("-")[2]
     if source in ("caltech", "emoji"):
         photos = caltech_photos(root)
     if source == "caltech":
-        for name, image in capped(photos, cap):
+        for name, image in capped(full, photos):
             yield name, lambda rng, style, image=image: STYLES[style](resized(image.astype(np.float32) / 255), rng)
     elif source == "emoji":
         pool = [image for images in photos.values() for image in images[:10]]
@@ -77,8 +97,7 @@ def items(source: str, root: Path) -> Iterator[Item]:
         for name in sorted(file.namelist()):
             if name.endswith(".webp"):
                 groups[name.split("/")[-1]].append(name)
-        if cap == CAPS["new-emoji"]:
-            groups = {name: groups[name] for name in sorted(groups)[::5]}
+        groups = {name: groups[name] for name in sorted(groups)[:: EMOJI_EVERY.get(full, 1)]}
 
         def compose(rng: np.random.Generator, style: str, name: str) -> np.ndarray:
             rgba = np.asarray(Image.open(io.BytesIO(file.read(name))).convert("RGBA"))
@@ -87,7 +106,7 @@ def items(source: str, root: Path) -> Iterator[Item]:
                 back = np.ones_like(back)
             return STYLES[style](on_ground(rgba, back, rng).clip(0, 1), rng)
 
-        for cls, name in capped(groups, cap):
+        for cls, name in capped(full, groups):
             yield cls, lambda rng, style, name=name: compose(rng, style, name)
     else:
         if source == "omniglot":
@@ -122,7 +141,7 @@ def items(source: str, root: Path) -> Iterator[Item]:
             def load(image: np.ndarray) -> np.ndarray:
                 return image.reshape(28, 28).astype(np.float32) / 255
 
-        for cls, entry in capped(groups, cap):
+        for cls, entry in capped(full, groups):
             yield cls, lambda rng, style, entry=entry: drawn(load(entry), rng)
 
 
@@ -149,7 +168,7 @@ def main() -> None:
             folder / f"maps.{args.worker}.npy", "w+", np.float16, (len(mine), len(views), 14, 14, 40)
         )
         features = np.zeros((len(mine), len(firsts), 1280), np.float16)
-        flip = source.removeprefix("new-") in ("caltech", "emoji")
+        flip = source.rpartition("-")[2] in ("caltech", "emoji")
         for at in range(0, len(mine), 8):
             batch = []
             for i, (_, draw) in enumerate(mine[at : at + 8]):

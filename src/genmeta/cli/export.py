@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from genmeta.cli.commands import Export
 from genmeta.cli.output import console, print_json
-from genmeta.estimators import FewShotClassifier
 from genmeta.estimators.export import export_onnx
+from genmeta.estimators.image_model import ImageModel
 
 
 def run(command: Export) -> None:
     """Writes the file, checks it and says how close it is."""
-    model = FewShotClassifier.load(command.model)
+    model = ImageModel.load(command.model)
     difference = export_onnx(model, command.out)
     if command.json:
         size, channels = model.pixels.size, model.pixels.channels

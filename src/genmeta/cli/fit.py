@@ -14,7 +14,7 @@ from genmeta.cli.output import console, print_json
 from genmeta.core.errors import DataWarning, UsageError
 from genmeta.data.labelled import Labelled, read_labelled
 from genmeta.engine.runtime import keep_freed_memory, use_threads
-from genmeta.estimators import FewShotClassifier
+from genmeta.estimators.image_model import ImageModel
 from genmeta.estimators.labels import contradictions, encode
 from genmeta.estimators.preview import preview_picture, save_preview
 
@@ -26,7 +26,7 @@ def run(command: Fit) -> None:
     keep_freed_memory()
     use_threads(command.threads)
     began = time.perf_counter()
-    model = FewShotClassifier(
+    model = ImageModel(
         command.model,
         steps=command.steps,
         fast=command.fast,
@@ -52,7 +52,7 @@ def run(command: Fit) -> None:
 
 
 def _as_json(
-    command: Fit, model: FewShotClassifier, seen: Labelled, twice: list[tuple[str, str]], preview: str, seconds: float
+    command: Fit, model: ImageModel, seen: Labelled, twice: list[tuple[str, str]], preview: str, seconds: float
 ) -> dict[str, Any]:
     said = model.leave_one_out_predictions_
     return {
@@ -75,7 +75,7 @@ def _as_json(
 
 
 def _print(
-    command: Fit, model: FewShotClassifier, seen: Labelled, twice: list[tuple[str, str]], preview: str, seconds: float
+    command: Fit, model: ImageModel, seen: Labelled, twice: list[tuple[str, str]], preview: str, seconds: float
 ) -> None:
     out = console()
     table = Table(title=f"{len(seen.images)} images of {len(model.classes_)} classes")

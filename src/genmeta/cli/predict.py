@@ -18,8 +18,8 @@ from genmeta.data.layout import is_image
 from genmeta.data.pixels import BadImageError
 from genmeta.data.sources import FolderSource
 from genmeta.engine.runtime import keep_freed_memory, use_threads
-from genmeta.estimators import FewShotClassifier
 from genmeta.estimators.fitting import BATCH
+from genmeta.estimators.image_model import ImageModel
 
 
 def run(command: Predict) -> None:
@@ -28,9 +28,9 @@ def run(command: Predict) -> None:
         raise UsageError("Name images or folders of images: genmeta predict model.safetensors IMAGES...")
     keep_freed_memory()
     use_threads(command.threads)
-    model = FewShotClassifier.load(command.model)
+    model = ImageModel.load(command.model)
     if command.unknown_threshold is not None:
-        model.set_params(unknown_threshold=command.unknown_threshold)
+        model.unknown_threshold = command.unknown_threshold
     rows = [row for batch in _batches(_files(command.images)) for row in _predict(model, batch, command.top)]
     if all("error" in row for row in rows):
         raise DataError(
@@ -77,7 +77,7 @@ def _batches(files: Iterator[Path]) -> Iterator[list[Path]]:
         yield batch
 
 
-def _predict(model: FewShotClassifier, batch: list[Path], top: int) -> list[dict[str, Any]]:
+def _predict(model: ImageModel, batch: list[Path], top: int) -> list[dict[str, Any]]:
     read: dict[Path, np.ndarray] = {}
     errors: dict[Path, str] = {}
     for path in batch:

@@ -16,7 +16,7 @@ from genmeta.core.types import IGNORE, Boxes, Examples
 from genmeta.data.ingest import ImageLike, as_sequence, read_sized_images
 from genmeta.data.pixels import Pixels
 from genmeta.engine import Trained
-from genmeta.estimators.classifier import NotFitted
+from genmeta.estimators.classifier import NotFittedEstimator
 from genmeta.estimators.fitting import BATCH, to_tensor
 from genmeta.methods import Adapted
 from genmeta.vision import Detection
@@ -125,7 +125,7 @@ class FewShotDetector(BaseEstimator):
             DataError: an image cannot be read.
         """
         if not hasattr(self, "_adapted"):
-            raise NotFitted("This FewShotDetector has seen no images. Call fit(images, boxes, labels) first.")
+            raise NotFittedEstimator("This FewShotDetector has seen no images. Call fit(images, boxes, labels) first.")
         pixels, sizes = read_sized_images(images, _pixels(self._trained))
         found: list[FoundBoxes] = []
         for at in range(0, len(pixels), BATCH):

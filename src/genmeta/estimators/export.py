@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from genmeta.core.errors import GenmetaError, UsageError
 from genmeta.core.files import atomic_path
 from genmeta.core.randomness import numpy_rng, seeded
-from genmeta.estimators.classifier import FewShotClassifier
+from genmeta.estimators.image_model import ImageModel
 from genmeta.methods import Adapted, MetaLearner
 
 #: Largest difference of a probability between ONNX and PyTorch that passes.
@@ -41,7 +41,7 @@ class Answer(nn.Module):
         return torch.softmax(self.meta_learner.pooled(outputs, 1)[0] / self.temperature, -1)
 
 
-def export_onnx(model: FewShotClassifier, path: str | Path) -> float:
+def export_onnx(model: ImageModel, path: str | Path) -> float:
     """Writes a fitted model as ONNX.
 
     Input ``images``: uint8 ``[N H W C]`` of the model's own size and channels (any ``N``). Output ``probabilities``:
@@ -107,7 +107,7 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _metadata(model: FewShotClassifier) -> dict[str, str]:
+def _metadata(model: ImageModel) -> dict[str, str]:
     pixels = model.pixels
     preparation = (
         f"Cut out the centre square, resize it to {pixels.size}x{pixels.size} (bicubic, with antialiasing), "

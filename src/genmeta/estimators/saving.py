@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -17,13 +17,15 @@ from genmeta.engine.checkpoint import build, changes, load_weights, read_tensors
 from genmeta.methods import Adapted, State
 
 if TYPE_CHECKING:
-    from genmeta.estimators.classifier import FewShotClassifier
+    from genmeta.estimators.image_model import ImageModel
+
+ModelT = TypeVar("ModelT", bound="ImageModel")
 
 #: Measured when the model was fitted, and kept with it.
 _MEASURED = ("leave_one_out_", "trace_", "temperature_")
 
 
-def save(path: str | os.PathLike[str], model: FewShotClassifier, *, images: bool) -> None:
+def save(path: str | os.PathLike[str], model: ImageModel, *, images: bool) -> None:
     """Writes a fitted model; see :meth:`genmeta.estimators.FewShotClassifier.save`."""
     trained, adapted = model._trained, model._adapted
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in _own_tensors(trained, path).items()}
@@ -33,7 +35,7 @@ def save(path: str | os.PathLike[str], model: FewShotClassifier, *, images: bool
     tensors["leave_one_out"] = torch.from_numpy(model.leave_one_out_predictions_)
     if images and model._support is not None:
         tensors["support"] = torch.from_numpy(model._support)
-    parameters = {**model.get_params(), "model": os.fspath(model.model)}
+    parameters = {**model.settings(), "model": os.fspath(model.model)}
     if Path(parameters["model"]).exists():
         parameters["model"] = Path(parameters["model"]).name  # where it lay is of no use elsewhere
     fitted = {
@@ -48,7 +50,7 @@ def save(path: str | os.PathLike[str], model: FewShotClassifier, *, images: bool
     save_tensors(Path(path), tensors, {**trained.config, "fitted": fitted})
 
 
-def load(kind: type[FewShotClassifier], path: Path) -> FewShotClassifier:
+def load(kind: type[ModelT], path: Path) -> ModelT:
     """Reads a fitted model; see :meth:`genmeta.estimators.FewShotClassifier.load`."""
     header = read_header(path)
     if "fitted" not in header:

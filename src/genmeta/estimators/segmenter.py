@@ -17,7 +17,7 @@ from genmeta.core.types import IGNORE, Examples
 from genmeta.data.ingest import ImageLike, as_sequence, read_sized_images
 from genmeta.data.pixels import Pixels
 from genmeta.engine import Trained
-from genmeta.estimators.classifier import NotFitted
+from genmeta.estimators.classifier import NotFittedEstimator
 from genmeta.estimators.fitting import to_tensor
 from genmeta.methods import Adapted
 from genmeta.vision import Segmentation
@@ -118,7 +118,7 @@ class FewShotSegmenter(BaseEstimator):
             DataError: an image cannot be read.
         """
         if not hasattr(self, "_adapted"):
-            raise NotFitted("This FewShotSegmenter has seen no images. Call fit(images, masks) first.")
+            raise NotFittedEstimator("This FewShotSegmenter has seen no images. Call fit(images, masks) first.")
         pixels, sizes = read_sized_images(images, self._pixels)
         found: list[np.ndarray] = []
         for at in range(0, len(pixels), BATCH):

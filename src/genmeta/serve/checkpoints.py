@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from genmeta.core.errors import UsageError
-from genmeta.estimators import FewShotClassifier
+from genmeta.estimators.image_model import ImageModel
 from genmeta.serve.adapting import Backend, Choice
 from genmeta.zoo import find, from_pretrained, list_checkpoints
 
@@ -17,7 +17,7 @@ SHIPPED = (
 
 
 def estimators(models: Sequence[str] = ()) -> Backend:
-    """A backend of `FewShotClassifier`.
+    """A backend of `ImageModel`.
 
     Args:
         models: names or paths of checkpoints, the default first; by default those that come with the package.
@@ -37,7 +37,7 @@ def estimators(models: Sequence[str] = ()) -> Backend:
     known = {choice.name: choice for choice in SHIPPED}
     choices = [known.get(model, Choice(model, places[model].stem, "Your own checkpoint")) for model in models]
 
-    def make(name: str, quick: bool) -> FewShotClassifier:
-        return FewShotClassifier(places[name], fast=quick)
+    def make(name: str, quick: bool) -> ImageModel:
+        return ImageModel(places[name], fast=quick)
 
     return Backend(choices, make)
