@@ -11,7 +11,7 @@ from toys import make_learner, make_method, make_task, perturb
 from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
 from genmeta.core.types import ROWS
-from genmeta.methods import build_method
+from genmeta.methods import build_method, film_transfer
 from genmeta.methods.film_transfer import RIDGE, FilmTransfer
 
 
@@ -80,3 +80,17 @@ def test_what_it_cannot_do_is_refused() -> None:
     task = make_task(n_tasks=1)
     with pytest.raises(UsageError, match=r"writes one start for a support set, got samples=3\."):
         method().adapt(task.support, task.ways, seeded(0), samples=3)
+
+
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_a_large_support_set_goes_through_the_network_in_parts(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = make_learner(norm=norm).double()
+    it = perturb(make_method("film-transfer", learner=learner).double().eval(), 0.05)
+    assert isinstance(it, FilmTransfer)
+    task = make_task(n_tasks=1)
+    with torch.no_grad():
+        whole = it.adapt(task.support, task.ways, seeded(0), steps=2).states[2].weights
+        monkeypatch.setattr(film_transfer, "TOGETHER", 2)
+        parts = it.adapt(task.support, task.ways, seeded(0), steps=2).states[2].weights
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=1e-10, atol=1e-10)

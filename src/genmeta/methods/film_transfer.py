@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from genmeta.adapters import NoAdapter
 from genmeta.adapters.prototype_steps import SHARPNESS, left_out_logits, lonely, prototype_steps
@@ -42,6 +43,8 @@ LEARNS = ("film", "late")
 _FROZEN = "frozen/"
 #: λ of the head on pretrained features.
 RIDGE = 0.3
+#: Support images of one task that go through the network together: bounds memory, not results.
+TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,38 @@ class FilmTransfer(MetaLearner):
     ) -> tuple[Tensor, Statistics]:
         """Features ``[T N D]`` of the pretrained network."""
         with torch.no_grad():
+            if statistics is None:
+                return self.late(maps, n_tasks, self.pretrained())
             return self.learner.late_features(maps, n_tasks, self.pretrained(), statistics)
+
+    def late(self, maps: Tensor, n_tasks: int, weights: Weights) -> tuple[Tensor, Statistics]:
+        """As the learner's ``late_features``, of a large support set part by part.
+
+        Where gradients are asked for, a part's layers are computed again when its gradient is, so that memory does not
+        grow with classes and shots. Layers that take statistics of the set must see it whole.
+        """
+        if n_tasks > 1 or len(maps) <= TOGETHER or self._takes_statistics(maps):
+            return self.learner.late_features(maps, n_tasks, weights)
+        names = list(weights)
+
+        def features(part: Tensor, *values: Tensor) -> Tensor:
+            return self.learner.late_features(part, 1, dict(zip(names, values, strict=True)))[0]
+
+        parts = maps.split(TOGETHER)
+        if not torch.is_grad_enabled():
+            return torch.cat([features(part, *weights.values()) for part in parts], 1), {}
+        found = [checkpoint(features, part, *weights.values(), use_reentrant=False) for part in parts]
+        return torch.cat(found, 1), {}
+
+    def _takes_statistics(self, maps: Tensor) -> bool:
+        with torch.no_grad():
+            return bool(self.learner.late_features(maps[:1], 1, {})[1])
+
+    def early(self, images: Tensor) -> Tensor:
+        """The learner's early maps of ``[T N C H W]``, of one task's many images part by part."""
+        if images.shape[0] > 1 or images.shape[1] <= TOGETHER:
+            return self.learner.early_maps(images)
+        return torch.cat([self.learner.early_maps(part) for part in images.split(TOGETHER, 1)])
 
     # -- start, steps and heads -------------------------------------------------------------------------------------
 
@@ -131,7 +165,7 @@ class FilmTransfer(MetaLearner):
         n_tasks = support.membership.shape[0]
 
         def features(weights: Weights, view: int) -> Tensor:
-            return self.learner.late_features(support.views[view], n_tasks, weights)[0]
+            return self.late(support.views[view], n_tasks, weights)[0]
 
         return prototype_steps(
             features,
@@ -152,11 +186,11 @@ class FilmTransfer(MetaLearner):
         alone = lonely(members)
         with torch.no_grad():
             scores = []
-            firsts = (self.learner.late_features(support.views[0], n_tasks, start)[0], support.frozen)
+            firsts = (self.late(support.views[0], n_tasks, start)[0], support.frozen)
             for weights, first in zip((start, self.pretrained()), firsts, strict=True):
                 second = first
                 if alone.any():
-                    second = self.learner.late_features(support.views[1], n_tasks, weights)[0]
+                    second = self.late(support.views[1], n_tasks, weights)[0]
                     second = torch.where(alone[:, None, None], second, first)
                 logits = SHARPNESS * left_out_logits(first, second, members)
                 scores.append(-(torch.log_softmax(logits, -1) * members).sum((1, 2)) / members.sum((1, 2)))
@@ -167,8 +201,8 @@ class FilmTransfer(MetaLearner):
     ) -> tuple[Tensor, Statistics]:
         """Class rows ``[T K 2D+1]`` of both heads under ``weights``, and the norms' statistics of the support set."""
         n_tasks = support.membership.shape[0]
-        first, statistics = self.learner.late_features(support.views[0], n_tasks, weights)
-        second, _ = self.learner.late_features(support.views[1], n_tasks, weights)
+        first, statistics = self.late(support.views[0], n_tasks, weights)
+        second, _ = self.late(support.views[1], n_tasks, weights)
         adapted = batching.class_means((first + second) / 2, support.membership)
         plain = ridge_directions(support.frozen, support.membership)
         counts = support.membership.sum(1).clamp_min(1e-6)
@@ -203,7 +237,9 @@ class FilmTransfer(MetaLearner):
         steps = self.inner_steps if steps is None else steps
         with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
             n_tasks = support.images.shape[0]
-            views = [self.learner.early_maps(view) for view in fixed_views(support.images)]
+            # class rows are means over two views; only steps look at all of them
+            seen_views = fixed_views(support.images)[: None if steps and kept is None else 2]
+            views = [self.early(view) for view in seen_views]
             frozen, taken = self.frozen_features(views[0], n_tasks)
             seen = Support(views, F.one_hot(support.labels, ways).to(frozen.dtype), frozen)
             theta, written = self.write(seen)
