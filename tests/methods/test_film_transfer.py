@@ -31,13 +31,13 @@ def test_the_logits_are_cosines_of_both_heads() -> None:
     written = {name: value for name, value in weights.items() if name != ROWS}
     theta, _ = it.learner.features(task.query.images, written)
     plain, _ = it.learner.features(task.query.images, it.pretrained())
-    want = theta[0] @ rows[:, :size].T + plain[0] @ rows[:, size:-1].T
+    want = theta[0] @ rows[:, :size].T + plain[0] @ rows[:, size:-1].T + rows[:, -1]
     torch.testing.assert_close(got, want)
     sharp = rows[:, size:-1].norm(dim=-1)
     torch.testing.assert_close(sharp, sharp[:1].expand(3))
     frozen, _ = it.learner.features(task.support.images, it.pretrained())
     wanted = F.one_hot(task.support.targets[0], 3) - 1 / 3
-    ridge = Ridge(alpha=RIDGE, fit_intercept=False).fit(frozen[0].detach().numpy(), wanted.numpy())
+    ridge = Ridge(alpha=RIDGE, fit_intercept=True).fit(frozen[0].detach().numpy(), wanted.numpy())
     directions = F.normalize(torch.from_numpy(ridge.coef_), dim=-1)
     torch.testing.assert_close(rows[:, size:-1], sharp[:, None] * directions, rtol=1e-6, atol=1e-6)
 

@@ -102,7 +102,7 @@ class Heads(NamedTuple):
 
     Attributes:
         adapted: ``[Q K]`` cosines to the prototypes under the adapted weights.
-        frozen: ``[Q K]`` cosines to those of the pretrained network.
+        frozen: ``[Q K]`` what the ridge regression on the pretrained network's features says, for directions of length 1.
         left_out: ``[2]`` nats, see :meth:`FilmTransfer.left_out`.
         written: ``[2]`` what the generator adds to the logarithms of the sharpness.
         after: 1 after steps, else 0.
@@ -140,7 +140,8 @@ def parts(case: Case, it: FilmTransfer, steps: tuple[int, ...]) -> dict[int, Hea
             size = it.learner.feature_size
             query = it.learner.late_features(as_maps(case.query), 1, path[step])[0][0]
             adapted = query @ F.normalize(rows[0, :, :size], dim=-1).t()
-            frozen = case.query_frozen @ F.normalize(rows[0, :, size:-1], dim=-1).t()
+            sharpness = rows[0, :, size:-1].norm(dim=-1)
+            frozen = (case.query_frozen @ rows[0, :, size:-1].t() + rows[0, :, -1]) / sharpness
             after = min(step, 1)
             shots = len(case.targets) // case.ways
             corrections = written.sharpness.unflatten(1, (2, 2))[0, after]

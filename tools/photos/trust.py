@@ -19,14 +19,15 @@ import torch.nn.functional as F
 from rows import Heads
 from table import Held, load
 
-from genmeta.methods.film_transfer import ridge_directions
+from genmeta.methods.film_transfer import ridge_head
 
 
 def with_ridge(entry: dict[str, Any], held: dict[str, Held]) -> Heads:
     """The heads of an entry, that of the pretrained network computed again."""
     case = held[entry["set"]].case(entry["episode"], 5, entry["shots"])
     members = F.one_hot(case.targets, case.ways).float()
-    frozen = case.query_frozen @ ridge_directions(case.frozen[None], members[None])[0].t()
+    directions, offsets = ridge_head(case.frozen[None], members[None])
+    frozen = case.query_frozen @ directions[0].t() + offsets[0]
     fields = {name: entry[name] for name in Heads._fields}
     return Heads(**{**fields, "frozen": frozen})
 

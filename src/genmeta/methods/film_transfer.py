@@ -204,15 +204,15 @@ class FilmTransfer(MetaLearner):
         first, statistics = self.late(support.views[0], n_tasks, weights)
         second, _ = self.late(support.views[1], n_tasks, weights)
         adapted = batching.class_means((first + second) / 2, support.membership)
-        plain = ridge_directions(support.frozen, support.membership)
+        plain, offsets = ridge_head(support.frozen, support.membership)
         counts = support.membership.sum(1).clamp_min(1e-6)
         shots, ways = counts.log().mean(1), counts.new_full((n_tasks,), counts.shape[1]).log()
         known = torch.stack([torch.ones_like(ways), shots, ways], 1)
         after = min(step, 1)
         corrections = written.sharpness.unflatten(1, (2, 2))[:, after] + left_out @ self.fallback[after].t()
         sharp = (known @ self.sharpness[after].t() + corrections).exp()[:, :, None, None]
-        heads = [sharp[:, 0] * F.normalize(adapted, dim=-1), sharp[:, 1] * plain]
-        return torch.cat([*heads, torch.zeros_like(adapted[..., :1])], -1), statistics
+        heads = [sharp[:, 0] * F.normalize(adapted, dim=-1), sharp[:, 1] * plain, sharp[:, 1] * offsets[..., None]]
+        return torch.cat(heads, -1), statistics
 
     # -- the meta-learner's interface -------------------------------------------------------------------------------
 
@@ -278,17 +278,23 @@ class FilmTransfer(MetaLearner):
         return torch.cat([adapted, frozen], -1)
 
 
-def ridge_directions(features: Tensor, membership: Tensor) -> Tensor:
-    """``[T K D]`` directions of length 1 of the ridge regression from features to classes, ``Xᵀ(XXᵀ + λI)⁻¹(Y − 1/K)``.
+def ridge_head(features: Tensor, membership: Tensor) -> tuple[Tensor, Tensor]:
+    """The ridge regression with intercept from features to classes, ``W = Xᵀ(XXᵀ + λI)⁻¹Y``, ``X`` and ``Y`` centred.
 
     Args:
         features: ``[T N D]`` of length 1.
         membership: ``[T N K]``.
+
+    Returns:
+        Directions ``[T K D]``, of length 1, and offsets ``[T K]``: ``W_k · x + offset_k`` for a query's features ``x``.
     """
-    gram = features @ features.transpose(1, 2)
+    mean = features.mean(1, keepdim=True)
+    centred = features - mean
+    gram = centred @ centred.transpose(1, 2)
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    weights = torch.linalg.solve(gram + RIDGE * eye, membership - 1 / membership.shape[-1])
-    return F.normalize(weights.transpose(1, 2) @ features, dim=-1)
+    weights = torch.linalg.solve(gram + RIDGE * eye, membership - membership.mean(1, keepdim=True))
+    directions = F.normalize(weights.transpose(1, 2) @ centred, dim=-1)
+    return directions, -(directions @ mean.transpose(1, 2))[..., 0]
 
 
 def build(options: FilmTransferOptions, learner: Learner, vision: VisualTask, rng: torch.Generator) -> MetaLearner:
