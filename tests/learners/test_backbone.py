@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +14,11 @@ from toys import built, normals
 
 from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
+from genmeta.engine import load
+from genmeta.engine.checkpoint import save_model
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.learners.backbone import Backbone, BackboneLearner, film_tensors
+from genmeta.methods import build_method
 
 
 class ChannelNorm2d(nn.Module):
@@ -117,3 +123,56 @@ def test_a_missing_library_is_named_with_how_to_install_it(name: str, package: s
         pytest.skip(f"{package} is installed")
     with pytest.raises(UsageError, match=rf"needs the package '{package}'.*pip install 'genmeta\[{extra}\]'"):
         build_learner(LearnerConfig(name, 3, 64), seeded(0))
+
+
+class Library:
+    """Stands for timm and for transformers."""
+
+    image_mean = image_std = (0.5, 0.5, 0.5)
+
+    def __init__(self) -> None:
+        self.data = self.AutoModel = self.AutoConfig = self
+        self.AutoImageProcessor = type("Processor", (), {"from_pretrained": lambda *_, **__: self})
+        self.loaded: list[bool] = []
+
+    def list_models(self) -> list[str]:
+        return ["small"]
+
+    def resolve_model_data_config(self, module: nn.Module) -> dict[str, tuple[float, ...]]:
+        return {"mean": self.image_mean, "std": self.image_std}
+
+    def create_model(self, name: str, *, pretrained: bool, num_classes: int) -> nn.Module:
+        self.loaded.append(pretrained)
+        module = Small()
+        if pretrained:
+            nn.init.constant_(module.body[0].weight, 0.25)
+        return module
+
+    def from_pretrained(self, name: str, *, local_files_only: bool) -> nn.Module | str:
+        assert local_files_only
+        sketching = torch.get_default_device().type == "meta"
+        return "settings" if sketching else self.create_model(name, pretrained=True, num_classes=0)
+
+    def from_config(self, config: str) -> nn.Module:
+        assert config == "settings"
+        return self.create_model("", pretrained=False, num_classes=0)
+
+
+@pytest.mark.parametrize("name,package", [("timm:small", "timm"), ("hf:small", "transformers")])
+def test_a_checkpoint_on_a_library_s_network_is_sketched_and_loaded(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    library = Library()
+    monkeypatch.setitem(sys.modules, package, library)  # type: ignore[arg-type]
+    config = LearnerConfig(name, 3, 12)
+    built = build_learner(config, seeded(0))
+    assert built.own_weights()["network.body.0.weight"].unique().tolist() == [0.25]
+    meta_learner = build_method("film-transfer", built, rng=seeded(0))
+    header = {"method": "film-transfer", "options": {}, "learner": asdict(config)}
+    save_model(tmp_path / "model.safetensors", meta_learner, header)
+    library.loaded.clear()
+    loaded = load(tmp_path / "model.safetensors").meta_learner
+    # sketched without its weights, then built
+    assert library.loaded == [False, True]
+    for key, value in meta_learner.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value)

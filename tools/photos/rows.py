@@ -102,7 +102,7 @@ class Heads(NamedTuple):
 
     Attributes:
         adapted: ``[Q K]`` cosines to the prototypes under the adapted weights.
-        frozen: ``[Q K]`` what the ridge regression on the pretrained network's features says, for directions of length 1.
+        frozen: ``[Q K]`` of the ridge regression on the pretrained network's features, for directions of length 1.
         left_out: ``[2]`` nats, see :meth:`FilmTransfer.left_out`.
         written: ``[2]`` what the generator adds to the logarithms of the sharpness.
         after: 1 after steps, else 0.

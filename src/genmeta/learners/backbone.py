@@ -124,7 +124,7 @@ def _timm(name: str) -> Backbone:
     timm = _extra("timm", "timm:" + name, "timm")
     if name not in timm.list_models():
         raise unknown("timm model", name, timm.list_models())
-    module = timm.create_model(name, pretrained=True, num_classes=0)
+    module = timm.create_model(name, pretrained=not _sketching(), num_classes=0)
     settings = timm.data.resolve_model_data_config(module)
     return Backbone(module, tuple(settings["mean"]), tuple(settings["std"]))
 
@@ -132,8 +132,17 @@ def _timm(name: str) -> Backbone:
 def _hugging_face(name: str) -> Backbone:
     transformers = _extra("transformers", "hf:" + name, "hf")
     processor = transformers.AutoImageProcessor.from_pretrained(name, local_files_only=True)
-    module = transformers.AutoModel.from_pretrained(name, local_files_only=True)
+    if _sketching():
+        settings = transformers.AutoConfig.from_pretrained(name, local_files_only=True)
+        module = transformers.AutoModel.from_config(settings)
+    else:
+        module = transformers.AutoModel.from_pretrained(name, local_files_only=True)
     return Backbone(module, tuple(processor.image_mean), tuple(processor.image_std))
+
+
+def _sketching() -> bool:
+    """Whether models are only sketched, as before a checkpoint is read: then there are no weights to load."""
+    return torch.get_default_device().type == "meta"
 
 
 def _extra(module: str, learner: str, extra: str) -> ModuleType:
