@@ -30,9 +30,10 @@ from sklearn.linear_model import LogisticRegression
 from genmeta.core.files import write_json
 from genmeta.core.randomness import seeded
 from genmeta.data import open_dataset
-from genmeta.engine.evaluation import Interval, calibration_error
+from genmeta.engine.calibration import calibration_error
 from genmeta.engine.run_directory import git_commit
 from genmeta.engine.runtime import machine
+from genmeta.engine.scores import Interval
 from genmeta.estimators import FewShotClassifier
 from genmeta.estimators.fitting import to_tensor
 from genmeta.tasks import ClassificationTasks

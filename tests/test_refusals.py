@@ -80,6 +80,11 @@ def test_a_method_for_classification_alone() -> None:
         build_method("film-transfer", make_learner("unet", size=16), vision=vision)
 
 
+def test_an_unknown_part_to_move() -> None:
+    with pytest.raises(UsageError, match="Unknown thing to move 'men'"):
+        build_method("abml", make_learner(), options={"moves": "men"})
+
+
 def test_film_transfer_writes_one_start() -> None:
     learner = build_learner(LearnerConfig("efficientnet-lite0", 3, 32), seeded(0))
     it = build_method("film-transfer", learner)

@@ -12,18 +12,21 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from toys import make_classes, make_method
+from toys import make_classes, make_learner, make_method
 
 from genmeta.core.errors import DivergenceWarning, RunError, UsageError
 from genmeta.core.settings import TrainConfig
+from genmeta.data import open_scenes
 from genmeta.engine import evaluate, train
 from genmeta.engine.checkpoint import load_state
 from genmeta.engine.diagnosis import verdict
 from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
 from genmeta.engine.run_directory import RunDirectory
 from genmeta.engine.runtime import check_precision
+from genmeta.methods import build_method
 from genmeta.methods.objectives import Loss
-from genmeta.tasks import ClassificationTasks
+from genmeta.tasks import ClassificationTasks, DetectionTasks, SegmentationTasks
+from genmeta.vision import VISUAL_TASKS
 
 Config = Callable[..., TrainConfig]
 
@@ -132,6 +135,25 @@ def test_tasks_that_diverge_in_evaluation_are_said_and_count_as_wrong() -> None:
     assert np.isinf(scores[3].nll).all()
     assert scores[3].ece == 0.0
     assert np.isfinite(scores[0].nll).all()
+
+
+@pytest.mark.parametrize("name,make_tasks", [("segmentation", SegmentationTasks), ("detection", DetectionTasks)])
+def test_the_same_of_visual_tasks_whose_answers_are_maps(name: str, make_tasks: type) -> None:
+    vision = VISUAL_TASKS[name]()
+    learner = make_learner("unet", channels=3, size=16, extra=vision.extra_channels)
+    it = build_method("maml", learner, vision=vision, options={"inner_steps": 3, "inner_lr": 1e30})
+    tasks = make_tasks(open_scenes("scenes", size=16), "test", ways=2, shots=1, queries=2)
+    with pytest.warns(
+        DivergenceWarning, match=r"After 3 steps of adaptation 3 of 3 tasks have answers that are not fin"
+    ):
+        scores = evaluate(it, tasks, n_tasks=3, steps=(0, 3), time_tasks=0)
+    assert scores[3].accuracy.tolist() == [0.0] * 3
+    assert not scores[3].correct.any()
+    assert not scores[3].confidence.any()
+    assert all(np.nan_to_num(values).tolist() == [0.0] * 3 for values in scores[3].extra.values())
+    if name == "segmentation":
+        assert np.isinf(scores[3].nll).all()
+        assert np.isfinite(scores[0].nll).all()
 
 
 def test_an_unknown_policy(config: Config) -> None:

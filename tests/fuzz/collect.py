@@ -10,7 +10,6 @@ import argparse
 import json
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ def collected(lines: list[str], commit: str) -> list[dict[str, Any]]:
     for line in lines:
         if line.startswith("{"):
             run = {"commit": commit, **json.loads(line)}
+            run.pop("command", None)  # holds paths of the machine; target, engine and seconds say it all
             runs[run["target"], run["engine"]] = run
     return [runs[target, engine] for target in TARGETS for engine in ENGINES if (target, engine) in runs]
 
@@ -52,7 +52,7 @@ def main() -> None:
         if not in_history(run["commit"]):
             parser.error(f"{run['target']}, {run['engine']}: commit {run['commit']!r} is not in this history")
     made = provenance()
-    made["command"] = shlex.join(["python", "tests/fuzz/collect.py", *sys.argv[1:]])
+    made["command"] = shlex.join(["python", "tests/fuzz/collect.py", *[file.name for file in arguments.lines]])
     write_json(arguments.out, {"schema": "genmeta.fuzz/2", **made, "runs": runs})
 
 

@@ -11,7 +11,7 @@ import torch
 from reports_helpers import Page
 
 from genmeta.core.types import Examples, Weights
-from genmeta.engine.evaluation import Evaluation, StepScores
+from genmeta.engine.scores import Evaluation, StepScores
 
 HOSTILE = '<script>alert("1")</script> & $\\frac$'
 

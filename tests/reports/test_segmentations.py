@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from genmeta.core.errors import UsageError
 from genmeta.core.types import IGNORE, Examples
-from genmeta.engine.evaluation import StepScores
+from genmeta.engine.scores import StepScores
 from genmeta.reports import accuracy_curves, accuracy_table, figure_svg, segmentation_picture, steps_table
 
 NAMES = ["background", "letters/$", "letters/b"]

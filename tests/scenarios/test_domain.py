@@ -246,3 +246,10 @@ def test_scores_are_the_same_for_the_same_seed() -> None:
         score_domains(meta_learner, toy(), np.array([1]), shots=5, queries=5, episodes=3) for _ in range(2)
     )
     assert first.average.tolist() == second.average.tolist()
+
+
+def test_unknown_domains_and_data() -> None:
+    with pytest.raises(UsageError, match="Unknown domain of 'toy' 'd7'"):
+        toy().numbers(("d0", "d7"))
+    with pytest.raises(UsageError, match=r"Unknown data set of domains 'glyph-stiles'\. Did you mean 'glyph-styles'"):
+        open_domains("glyph-stiles")

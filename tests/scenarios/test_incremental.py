@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from toys import make_classes
 
-from genmeta.core.errors import DataError, UsageError
+from genmeta.core.errors import DataError, DivergenceWarning, UsageError
 from genmeta.core.randomness import seeded
 from genmeta.learners import Learner, LearnerConfig, build_learner
 from genmeta.methods import MetaLearner, build_method
 from genmeta.methods.sessions_loss import SessionsLoss
 from genmeta.scenarios.incremental import IncrementalScores, incremental_json, run_stream, score_incremental
 from genmeta.scenarios.incremental_learners import Finetuning, WrittenRows
+from genmeta.scenarios.protocols import Protocol, incremental_rows
 from genmeta.tasks import ClassificationTasks
 from genmeta.tasks.sessions import IncrementalTasks, Session
 
@@ -189,3 +192,29 @@ def test_bad_finetuning_is_refused() -> None:
             ClassificationTasks(make_classes(40, 8), "train", ways=4).sample(1, rng=seeded(0)),
             seeded(0),
         ))  # fmt: skip
+
+
+def test_answers_that_are_not_finite_are_wrong_and_said() -> None:
+    class Diverges(WrittenRows):
+        def answer(self, images: torch.Tensor) -> torch.Tensor:
+            logits = super().answer(images)
+            logits[:, 0] = torch.nan  # whose place is what argmax gives
+            return logits
+
+    stream = tasks(sessions=1).sample(seeded(0))
+    with (
+        pytest.warns(DivergenceWarning, match="After session 0 12 of 12 answers are not finite: the learner diverged"),
+        pytest.warns(DivergenceWarning, match="After session 1 16 of 16 answers"),
+    ):
+        scores, _ = run_stream(Diverges(rows_only("protonet")), stream, seeded(1))
+    assert np.nanmax(scores) == 0.0
+
+
+def test_checkpoints_of_other_learners_are_not_scored_together() -> None:
+    other = build_method("protonet", build_learner(LearnerConfig("conv4", 1, 16, 16), seeded(0)))
+    trained = {
+        name: SimpleNamespace(meta_learner=it, method="protonet")
+        for name, it in (("one", rows_only("protonet")), ("two", other))
+    }
+    with pytest.raises(UsageError, match=r"'two' reads other images than 'one': score checkpoints of one learner toge"):
+        incremental_rows(trained, "glyphs", Protocol())  # type: ignore[arg-type]

@@ -25,7 +25,8 @@ from genmeta.core.randomness import seeded
 from genmeta.core.types import Boxes, Task
 from genmeta.data import open_scenes
 from genmeta.engine import evaluate, load
-from genmeta.engine.evaluation import Interval, episodes
+from genmeta.engine.evaluation import episodes
+from genmeta.engine.scores import Interval
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import MetaLearner, build_method
 from genmeta.scenarios.few_shot import describe_training, provenance

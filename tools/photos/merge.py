@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from genmeta.core.files import write_text
-from genmeta.engine.evaluation import Interval, calibration_error
+from genmeta.engine.calibration import calibration_error
 from genmeta.engine.run_directory import git_commit
 from genmeta.engine.runtime import machine
+from genmeta.engine.scores import Interval
 
 #: Row -> rows it is compared with, on the episodes both have answered.
 PAIRS = (

@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from genmeta.core.settings import TrainConfig
 from genmeta.engine.checkpoint import Trained, load, read_header
-from genmeta.engine.evaluation import (
-    Evaluation,
-    Interval,
-    StepScores,
-    evaluate,
-    fit_temperatures,
-    paired,
-    steps_to_reach,
-)
+from genmeta.engine.evaluation import evaluate, fit_temperatures
+from genmeta.engine.scores import Evaluation, Interval, StepScores, paired, steps_to_reach
 
 if TYPE_CHECKING:
     from genmeta.engine.training import train

@@ -20,11 +20,19 @@ FEW_CLASSES = 40
 
 
 class MapScores(NamedTuple):
-    """Scores of all episodes after some number of steps; fields as in :class:`~genmeta.vision.Scores`."""
+    """Scores of all episodes after some number of steps.
+
+    Attributes:
+        scores: of the average over draws.
+        first: ``[E]`` main score of the first draw alone; ``None`` with one draw.
+        by_class: name -> mean main score.
+        diverged: number of episodes with an answer that is not finite.
+    """
 
     scores: Scores
     first: np.ndarray | None
     by_class: dict[str, float]
+    diverged: int
 
 
 class Tally:
@@ -40,10 +48,13 @@ class Tally:
         self._parts: list[Scores] = []
         self._first: list[np.ndarray] = []
         self._ids: list[Tensor] = []
+        self._diverged: list[int] = []
 
     def add(self, outputs: Tensor, task: Task) -> None:
         """Scores ``[T*S ...]`` outputs for the queries of a batch."""
-        self._parts.append(self._vision.scores(self._vision.pooled(outputs, task.n_tasks), task.query.targets))
+        pooled = self._vision.pooled(outputs, task.n_tasks)
+        self._diverged.append(int((~pooled.isfinite()).flatten(1).any(1).sum()))
+        self._parts.append(self._vision.scores(pooled, task.query.targets))
         if self._samples > 1:
             # what a single draw is worth, beside the average of all
             self._first.append(self._vision.scores(outputs[:: self._samples], task.query.targets).main)
@@ -56,6 +67,7 @@ class Tally:
         joined._parts = in_turn([tally._parts for tally in tallies])
         joined._first = in_turn([tally._first for tally in tallies])
         joined._ids = in_turn([tally._ids for tally in tallies])
+        joined._diverged = in_turn([tally._diverged for tally in tallies])
         return joined
 
     def total(self, names: Sequence[str]) -> MapScores:
@@ -75,4 +87,5 @@ class Tally:
             correct=np.concatenate([part.correct for part in parts]),
             extra={name: np.concatenate([part.extra[name] for part in parts]) for name in parts[0].extra},
         )
-        return MapScores(scores, np.concatenate(self._first) if self._first else None, by_class)
+        first = np.concatenate(self._first) if self._first else None
+        return MapScores(scores, first, by_class, sum(self._diverged))

@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from genmeta.core.errors import UsageError
 from genmeta.engine.calibration import BINS
-from genmeta.engine.evaluation import Evaluation, StepScores
+from genmeta.engine.scores import Evaluation, StepScores
 from genmeta.reports.blocks import Picture
 from genmeta.reports.colours import INK, MUTED, series
 from genmeta.reports.svg import drawing, new_figure, plot_axes, shorten

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, PercentFormatter
 
-from genmeta.engine.evaluation import Evaluation, Interval
+from genmeta.engine.scores import Evaluation, Interval
 from genmeta.reports.blocks import Picture
 from genmeta.reports.colours import series
 from genmeta.reports.svg import drawing, new_figure, plot_axes, shorten

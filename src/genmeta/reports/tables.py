@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from genmeta.core.errors import UsageError, unknown
-from genmeta.engine.evaluation import Evaluation, Interval, StepScores, paired, steps_to_reach
+from genmeta.engine.scores import Evaluation, Interval, StepScores, paired, steps_to_reach
 from genmeta.reports.blocks import MISSING, NOT_REACHED, Table
 
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from genmeta.core.errors import UsageError
 from genmeta.data.domains import DomainImages
-from genmeta.engine.evaluation import Interval, StepScores, evaluate, paired
+from genmeta.engine.evaluation import evaluate
 from genmeta.engine.progress import ProgressBar
+from genmeta.engine.scores import Interval, StepScores, paired
 from genmeta.methods import MetaLearner
 from genmeta.tasks.domains import DomainTasks
 
@@ -54,12 +55,12 @@ class DomainScores:
         """Plain numbers, accuracies in percent."""
         name, worst = self.worst
         return {
-            "average": _rounded(Interval.of(100 * self.average)),
-            "worst": {"domain": name, **_rounded(Interval.of(100 * worst))},
+            "average": Interval.of(100 * self.average).rounded(),
+            "worst": {"domain": name, **Interval.of(100 * worst).rounded()},
             "nll": round(float(np.mean([values.mean() for values in self.nll.values()])), 4),
             "ece": round(100 * float(np.mean(list(self.ece.values()))), 2),
             "adaptation_ms": round(self.milliseconds, 2),
-            "domains": {name: _rounded(Interval.of(100 * values)) for name, values in self.accuracy.items()},
+            "domains": {name: Interval.of(100 * values).rounded() for name, values in self.accuracy.items()},
         }
 
 
@@ -138,14 +139,10 @@ def domain_json(
             name: {
                 **each.summary(),
                 "paired_difference": {
-                    "average": _rounded(paired(each.average, base.average)),
-                    "worst": _rounded(worst_difference(each, base)),
+                    "average": paired(each.average, base.average).rounded(),
+                    "worst": worst_difference(each, base).rounded(),
                 },
             }
             for name, each in scores.items()
         },
     }
-
-
-def _rounded(interval: Interval) -> dict[str, float]:
-    return {"mean": round(interval.mean, 3), "ci95": round(interval.half_width, 3)}

@@ -116,7 +116,7 @@ class Comparison:
                 "scores": {str(step): scores.summary() for step, scores in evaluation.items()},
                 "reached": {str(level): _reached(evaluation, level) for level in LEVELS},
                 "paired_difference": {
-                    str(step): _interval(paired(scores.accuracy, base)) for step, scores in evaluation.items()
+                    str(step): paired(scores.accuracy, base).rounded() for step, scores in evaluation.items()
                 },
             }
         return {
@@ -235,7 +235,3 @@ def _reached(evaluation: Evaluation, level: float) -> dict[str, float | int] | N
     """The fewest scored steps to a mean accuracy of ``level`` and their milliseconds."""
     found = steps_to_reach(evaluation, level)
     return None if found is None else {"steps": found[0], "adaptation_ms": round(1000 * found[1], 3)}
-
-
-def _interval(interval: Any) -> dict[str, float]:
-    return {"mean": round(interval.mean, 3), "ci95": round(interval.half_width, 3)}

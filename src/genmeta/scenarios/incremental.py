@@ -8,6 +8,7 @@ incremental learning", 2018 (https://arxiv.org/abs/1801.10112) for forgetting.
 from __future__ import annotations
 
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genmeta.core.errors import DivergenceWarning
 from genmeta.core.randomness import seeded
-from genmeta.engine.evaluation import Interval, paired
 from genmeta.engine.progress import ProgressBar
+from genmeta.engine.scores import Interval, paired
 from genmeta.tasks.sessions import IncrementalTasks, Session, Stream
 
 
@@ -109,10 +111,10 @@ class IncrementalScores:
             "forgetting": self.forgetting,
             "harmonic_mean": self.harmonic_mean,
         }
-        scores = {name: _rounded(Interval.of(100 * values)) for name, values in named.items()}
+        scores = {name: Interval.of(100 * values).rounded() for name, values in named.items()}
         return {
             **scores,
-            "accuracy_after_session": [_rounded(Interval.of(100 * column)) for column in self.accuracy.T],
+            "accuracy_after_session": [Interval.of(100 * column).rounded() for column in self.accuracy.T],
             "session_ms": round(1000 * float(np.median(self.seconds)), 2) if self.seconds.size else None,
             "bytes_per_class": round(self.bytes_per_class),
             "memory_images": self.memory_images,
@@ -121,6 +123,8 @@ class IncrementalScores:
 
 def run_stream(learner: IncrementalLearner, stream: Stream, rng: torch.Generator) -> tuple[np.ndarray, list[float]]:
     """Shows a stream's sessions to a learner and scores it after each.
+
+    An answer that is not finite counts as wrong, and is warned about.
 
     Returns:
         ``[S+1 S+1]`` accuracy after session ``i`` on the classes of session ``j``, ``nan`` for ``j > i``; and the
@@ -135,7 +139,16 @@ def run_stream(learner: IncrementalLearner, stream: Stream, rng: torch.Generator
         seconds.append(time.perf_counter() - began)
         met = stream.query_targets < ends[at + 1]
         truth = stream.query_targets[met]
-        right = (learner.answer(stream.query_images[met]).argmax(1) == truth).double()
+        logits = learner.answer(stream.query_images[met])
+        finite = logits.isfinite().all(1)
+        if not finite.all():
+            warnings.warn(
+                f"After session {at} {int((~finite).sum())} of {len(truth)} answers are not finite: the learner "
+                "diverged. They count as wrong. Lower its learning rate, or take fewer steps.",
+                DivergenceWarning,
+                stacklevel=2,
+            )
+        right = ((logits.argmax(1) == truth) & finite).double()
         for past in range(at + 1):
             own = (truth >= ends[past]) & (truth < ends[past + 1])
             scores[at, past] = float(right[own].mean())
@@ -190,14 +203,10 @@ def incremental_json(
             name: {
                 **each.summary(),
                 "paired_difference": {
-                    "average": _rounded(paired(each.average, base.average)),
-                    "forgetting": _rounded(paired(each.forgetting, base.forgetting)),
+                    "average": paired(each.average, base.average).rounded(),
+                    "forgetting": paired(each.forgetting, base.forgetting).rounded(),
                 },
             }
             for name, each in scores.items()
         },
     }
-
-
-def _rounded(interval: Interval) -> dict[str, float]:
-    return {"mean": round(interval.mean, 3), "ci95": round(interval.half_width, 3)}

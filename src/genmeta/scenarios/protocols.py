@@ -78,6 +78,11 @@ def incremental_rows(
     """
     first = _first(trained)
     config = first.meta_learner.learner.config
+    for name, each in trained.items():
+        if each.meta_learner.learner.config != config:
+            raise UsageError(
+                f"{name!r} reads other images than {next(iter(trained))!r}: score checkpoints of one learner together."
+            )
     images = open_dataset(data, size=config.size, channels=config.channels)
     tasks = IncrementalTasks(
         images,
@@ -93,10 +98,6 @@ def incremental_rows(
     rows: dict[str, Callable[[], IncrementalLearner]] = {}
     for name, each in trained.items():
         learner = each.meta_learner.learner
-        if learner.config != config:
-            raise UsageError(
-                f"{name!r} reads other images than {next(iter(trained))!r}: score checkpoints of one learner together."
-            )
         rows[name] = partial(WrittenRows, each.meta_learner)
         if each.method != "protonet":
             rows[f"class means on {name}'s features"] = partial(WrittenRows, class_means(learner))

@@ -16,7 +16,7 @@ from torch import Tensor
 from genmeta.core.errors import DataError
 from genmeta.core.randomness import numpy_rng, seeded
 from genmeta.data.classes import ImageClasses
-from genmeta.engine.evaluation import Interval
+from genmeta.engine.scores import Interval
 from genmeta.methods.continual import ContinualConfig, ContinualHypernetwork
 
 #: Of each class's images, the share kept for scoring.

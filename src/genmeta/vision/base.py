@@ -16,7 +16,7 @@ from genmeta.core.types import Targets, Tokens
 
 @dataclass(frozen=True)
 class Scores:
-    """How good outputs are, of a batch of tasks.
+    """How good outputs are, of a batch of tasks. Outputs that are not finite are wrong answers, without confidence.
 
     Attributes:
         main: ``[T]`` the visual task's main score, a fraction in [0, 1]; higher is better.

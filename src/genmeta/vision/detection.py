@@ -129,7 +129,10 @@ class Detection(VisualTask):
 
     def scores(self, outputs: Tensor, targets: Targets) -> Scores:
         boxes, ways = _boxes(targets), outputs.shape[-1] - BOX_CHANNELS
-        found = self.detect(outputs)
+        found = self.detect(outputs.nan_to_num())
+        # an image whose answer is not finite shows nothing
+        finite = outputs.isfinite().flatten(2).all(2)[..., None].expand_as(found.scores)
+        found = found._replace(labels=found.labels.masked_fill(~finite, 0))
         each = [
             average_precision(
                 [BoxSet(b, k - (k > 0)) for b, k in zip(*_arrays(boxes.boxes[t], boxes.labels[t]), strict=True)],

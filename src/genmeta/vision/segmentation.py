@@ -92,8 +92,12 @@ class Segmentation(VisualTask):
         log_probabilities = torch.log_softmax(at_size_of(outputs, masks).double(), -1).cpu()
         truth = masks.cpu()
         known, ways = truth != IGNORE, outputs.shape[-1]
+        # an answer that is not finite is wrong, with no confidence: it is taken for a class that is not the true one
+        diverged = log_probabilities.isnan().any(-1)
+        log_probabilities = log_probabilities.masked_fill(diverged[..., None], -torch.inf)
         confidence, guess = log_probabilities.max(-1)
-        nll = -log_probabilities.gather(-1, truth.clamp_min(0)[..., None])[..., 0] * known
+        guess = torch.where(diverged, (truth.clamp_min(0) + 1) % ways, guess)
+        nll = -log_probabilities.gather(-1, truth.clamp_min(0)[..., None])[..., 0].masked_fill(~known, 0.0)
         counts = known.flatten(1).sum(1).clamp_min(1)
         tables = confusion(guess.flatten(1), truth.flatten(1), ways)
         each = iou_of(tables)
