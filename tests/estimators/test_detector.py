@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genmeta.core.errors import DataError, UsageError
+from genmeta.core.errors import CheckpointError, DataError, UsageError
 from genmeta.core.randomness import seeded
 from genmeta.engine.checkpoint import learner_header, save_model
-from genmeta.estimators import FewShotDetector
+from genmeta.estimators import FewShotDetector, FewShotSegmenter
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import build_method
 from genmeta.vision import Classification, Detection, VisualTask
@@ -90,3 +90,17 @@ def test_bad_settings_and_order(model: Path, tmp_path: Path) -> None:
     other = checkpoint(tmp_path / "other.safetensors", Classification())
     with pytest.raises(UsageError, match="is a checkpoint of classification"):
         FewShotDetector(other).fit([scene(0)], [[BOX]], [["a"]])
+
+
+def test_saved_and_loaded_it_finds_the_same(model: Path, tmp_path: Path) -> None:
+    detector = FewShotDetector(model, threshold=0.0).fit([scene(0), scene(1)], [[BOX], [BOX]], [["one"], ["two"]])
+    detector.save(tmp_path / "mine.safetensors")
+    again = FewShotDetector.load(tmp_path / "mine.safetensors")
+    assert again.classes_.tolist() == ["one", "two"]
+    assert again.n_support_.tolist() == [1, 1]
+    before, after = detector.predict([scene(7)])[0], again.predict([scene(7)])[0]
+    assert len(after.boxes)
+    for mine, theirs in zip(before, after, strict=True):
+        assert np.array_equal(mine, theirs)
+    with pytest.raises(CheckpointError, match=r"is a model of FewShotDetector, not of FewShotSegmenter"):
+        FewShotSegmenter.load(tmp_path / "mine.safetensors")

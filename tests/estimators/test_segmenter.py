@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genmeta.core.errors import DataError, UsageError
+from genmeta.core.errors import CheckpointError, DataError, UsageError
 from genmeta.core.randomness import seeded
 from genmeta.engine.checkpoint import learner_header, save_model
-from genmeta.estimators import FewShotSegmenter
+from genmeta.estimators import FewShotClassifier, FewShotSegmenter
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import build_method
 from genmeta.vision import VISUAL_TASKS
@@ -103,3 +103,20 @@ def test_what_cannot_be_used_is_refused(model: Path, tmp_path: Path) -> None:
     other = checkpoint(tmp_path / "model.safetensors", "classification")
     with pytest.raises(UsageError, match=r"is a checkpoint of classification\. Use one .* --vision segmentation"):
         FewShotSegmenter(other).fit([image], [mask])
+
+
+def test_saved_and_loaded_it_says_the_same(model: Path, tmp_path: Path) -> None:
+    images, masks = zip(*[scene(seed) for seed in range(2)], strict=True)
+    segmenter = FewShotSegmenter(model, steps=3).fit(images, masks)
+    segmenter.save(tmp_path / "mine.safetensors")
+    again = FewShotSegmenter.load(tmp_path / "mine.safetensors")
+    assert again.get_params() == {**segmenter.get_params(), "model": "model.safetensors"}
+    assert (again.n_support_ == segmenter.n_support_).all()
+    new, _ = scene(5, 50, 70)
+    assert np.array_equal(again.predict_proba([new])[0], segmenter.predict_proba([new])[0])
+    with pytest.raises(CheckpointError, match="is a model of FewShotSegmenter, not of FewShotClassifier"):
+        FewShotClassifier.load(tmp_path / "mine.safetensors")
+    with pytest.raises(CheckpointError, match="was fitted to no classes"):
+        FewShotSegmenter.load(model)
+    with pytest.raises(UsageError, match="This FewShotSegmenter has seen no images"):
+        FewShotSegmenter(model).save(tmp_path / "nothing.safetensors")

@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
-from genmeta.core.errors import DataError, UsageError
+from genmeta.core.errors import CheckpointError, DataError, UsageError
 from genmeta.core.randomness import seeded
 from genmeta.core.types import IGNORE, Boxes, Examples
 from genmeta.data.ingest import ImageLike, as_sequence, read_sized_images
 from genmeta.data.pixels import Pixels
 from genmeta.engine import Trained
+from genmeta.estimators import saving
 from genmeta.estimators.classifier import NotFittedEstimator
 from genmeta.estimators.fitting import BATCH, to_tensor
 from genmeta.methods import Adapted
 from genmeta.vision import Detection
-from genmeta.zoo import from_pretrained
+from genmeta.zoo import find, from_pretrained
 
 
 class FoundBoxes(NamedTuple):
@@ -124,8 +125,7 @@ class FewShotDetector(BaseEstimator):
         Raises:
             DataError: an image cannot be read.
         """
-        if not hasattr(self, "_adapted"):
-            raise NotFittedEstimator("This FewShotDetector has seen no images. Call fit(images, boxes, labels) first.")
+        self._check_fitted()
         pixels, sizes = read_sized_images(images, _pixels(self._trained))
         found: list[FoundBoxes] = []
         for at in range(0, len(pixels), BATCH):
@@ -139,6 +139,42 @@ class FewShotDetector(BaseEstimator):
                 scale = np.array([*size, *size], dtype=np.float64)
                 found.append(FoundBoxes(boxes[n][good] * scale, self.classes_[labels[n][good] - 1], scores[n][good]))
         return found
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the fitted model into one safetensors file that predicts the same wherever it is loaded.
+
+        Args:
+            path: of the file.
+        """
+        self._check_fitted()
+        about = {"n_support": self.n_support_.tolist()}
+        saving.write(path, "FewShotDetector", self._trained, self._adapted, self.classes_, self.get_params(), about)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FewShotDetector:
+        """Loads what :meth:`save` wrote; nothing in the file can run code.
+
+        Args:
+            path: of the file, or a Hugging Face Hub id.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or it is of another estimator.
+        """
+        place = find(path)
+        fitted = saving.read(place, "FewShotDetector", background=1)
+        with saving.whole(place):
+            model = cls(**fitted.about["parameters"])
+            model.n_support_ = np.asarray(fitted.about["n_support"], dtype=np.int64)
+        model._trained, model._adapted, model.classes_ = fitted[:3]
+        vision = fitted.trained.meta_learner.vision
+        if not isinstance(vision, Detection):
+            raise CheckpointError(f"{os.fspath(path)!r} is not a whole fitted model: it is of {vision.name}.")
+        model._vision = vision
+        return model
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "_adapted"):
+            raise NotFittedEstimator("This FewShotDetector has seen no images. Call fit(images, boxes, labels) first.")
 
     def _targets(self, cleaned: Sequence[tuple[np.ndarray, list[str]]]) -> Boxes:
         most = max(len(names) for _, names in cleaned)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -25,60 +27,131 @@ ModelT = TypeVar("ModelT", bound="ImageModel")
 _MEASURED = ("leave_one_out_", "trace_", "temperature_")
 
 
-def save(path: str | os.PathLike[str], model: ImageModel, *, images: bool) -> None:
-    """Writes a fitted model; see :meth:`genmeta.estimators.FewShotClassifier.save`."""
-    trained, adapted = model._trained, model._adapted
-    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in _own_tensors(trained, path).items()}
+class Fitted(NamedTuple):
+    """What is in the file of a fitted model.
+
+    Attributes:
+        trained: the meta-learner and its settings.
+        adapted: to the classes, after one number of steps.
+        classes: ``[K]``.
+        about: what else was written as JSON.
+    """
+
+    trained: Trained
+    adapted: Adapted
+    classes: np.ndarray
+    about: dict[str, Any]
+
+
+def write(
+    path: str | os.PathLike[str],
+    kind: str,
+    trained: Trained,
+    adapted: Adapted,
+    classes: np.ndarray,
+    parameters: Mapping[str, Any],
+    about: Mapping[str, Any],
+    tensors: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Writes a fitted model.
+
+    Args:
+        path: of the file.
+        kind: name of the estimator's class.
+        trained: its meta-learner.
+        adapted: what it was adapted to.
+        classes: its classes.
+        parameters: the arguments that it was made with, ``model`` among them.
+        about: what else it holds that JSON can say.
+        tensors: what else it holds.
+    """
     step = max(adapted.states)
-    tensors |= _state_tensors(adapted.states[step])
-    tensors["targets"] = torch.from_numpy(model._targets)
-    tensors["leave_one_out"] = torch.from_numpy(model.leave_one_out_predictions_)
-    if images and model._support is not None:
-        tensors["support"] = torch.from_numpy(model._support)
-    parameters = {**model.settings(), "model": os.fspath(model.model)}
-    if Path(parameters["model"]).exists():
-        parameters["model"] = Path(parameters["model"]).name  # where it lay is of no use elsewhere
+    every = {f"model.{k}": v for k, v in _own_tensors(trained, path).items()}
+    every |= {**_state_tensors(adapted.states[step]), **(tensors or {})}
+    kept = {**parameters, "model": os.fspath(parameters["model"])}
+    if Path(kept["model"]).exists():
+        kept["model"] = Path(kept["model"]).name  # where it lay is of no use elsewhere
     fitted = {
-        "classes": model.classes_.tolist(),
-        "text": model.classes_.dtype.kind in "US",
+        "estimator": kind,
+        "classes": classes.tolist(),
+        "text": classes.dtype.kind in "US",
         "step": step,
         "share": adapted.share,
         "samples": adapted.start.samples,
-        "parameters": parameters,
-        **{name: getattr(model, name) for name in _MEASURED},
+        "parameters": kept,
+        **about,
     }
-    save_tensors(Path(path), tensors, {**trained.config, "fitted": fitted})
+    save_tensors(Path(path), every, {**trained.config, "fitted": fitted})
 
 
-def load(kind: type[ModelT], path: Path) -> ModelT:
-    """Reads a fitted model; see :meth:`genmeta.estimators.FewShotClassifier.load`."""
+def read(path: Path, kind: str, *, background: int = 0) -> Fitted:
+    """Reads what :func:`write` wrote.
+
+    Args:
+        path: of the file.
+        kind: as in :func:`write`.
+        background: how many rows there are beside those of the classes.
+
+    Raises:
+        CheckpointError: damaged, fitted to nothing, or of another estimator.
+    """
     header = read_header(path)
     if "fitted" not in header:
         raise CheckpointError(
-            f"{str(path)!r} is a checkpoint that was fitted to no classes. Fit it: FewShotClassifier({str(path)!r})."
+            f"{str(path)!r} is a checkpoint that was fitted to no classes. Fit it: {kind}({str(path)!r})."
         )
     fitted = header.pop("fitted")
+    wrote = fitted.get("estimator", "FewShotClassifier") if isinstance(fitted, dict) else None
+    if wrote != kind:
+        raise CheckpointError(f"{str(path)!r} is a model of {wrote}, not of {kind}. Load it with {wrote}.load.")
     meta_learner = build(header, path, prefix="model.")
     load_weights(meta_learner, path, prefix="model.", changed=bool(header.get("changes")))
-    try:
-        model = kind(**fitted["parameters"])
+    with whole(path):
         state = _read_state(path)
-        n_rows = state.weights[ROWS].shape
-        model._trained = Trained(meta_learner, header)
-        model.classes_ = np.asarray(fitted["classes"], dtype=str if fitted["text"] else np.int64)
-        start = Start({}, {}, torch.zeros(n_rows[0]), int(fitted["samples"]))
-        model._adapted = Adapted({int(fitted["step"]): state}, start, [], int(fitted["share"]))
+        rows = state.weights[ROWS].shape
+        classes = np.asarray(fitted["classes"], dtype=str if fitted["text"] else np.int64)
+        start = Start({}, {}, torch.zeros(rows[0]), int(fitted["samples"]))
+        adapted = Adapted({int(fitted["step"]): state}, start, [], int(fitted["share"]))
+    if rows[1] != len(classes) + background or rows[1] < 2:
+        raise CheckpointError(f"{str(path)!r} has {rows[1]} rows for {len(classes)} classes. Fit it again.")
+    return Fitted(Trained(meta_learner, header), adapted, classes, fitted)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """What is missing or of a wrong kind in a file is said as such."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{str(path)!r} is not a whole fitted model: {error}. Fit it again.") from error
+
+
+def save(path: str | os.PathLike[str], model: ImageModel, *, images: bool) -> None:
+    """Writes a fitted classifier; see :meth:`genmeta.estimators.FewShotClassifier.save`."""
+    tensors = {
+        "targets": torch.from_numpy(model._targets),
+        "leave_one_out": torch.from_numpy(model.leave_one_out_predictions_),
+    }
+    if images and model._support is not None:
+        tensors["support"] = torch.from_numpy(model._support)
+    measured = {name: getattr(model, name) for name in _MEASURED}
+    fitted = (model._trained, model._adapted, model.classes_)
+    write(path, "FewShotClassifier", *fitted, model.settings(), measured, tensors)
+
+
+def load(kind: type[ModelT], path: Path) -> ModelT:
+    """Reads a fitted classifier; see :meth:`genmeta.estimators.FewShotClassifier.load`."""
+    fitted = read(path, "FewShotClassifier")
+    with whole(path):
+        model = kind(**fitted.about["parameters"])
+        model._trained, model._adapted, model.classes_ = fitted[:3]
         model._targets = read_tensors(path, "targets")[""].numpy()
         model.leave_one_out_predictions_ = read_tensors(path, "leave_one_out")[""].numpy()
         support = read_tensors(path, "support").get("")
         model._support = None if support is None else support.numpy()
         model.n_support_ = np.bincount(model._targets, minlength=len(model.classes_))
         for name in _MEASURED:
-            setattr(model, name, fitted[name])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{str(path)!r} is not a whole fitted model: {error}. Fit it again.") from error
-    if n_rows[1] != len(model.classes_) or len(model.classes_) < 2:
-        raise CheckpointError(f"{str(path)!r} has {n_rows[1]} rows for {len(model.classes_)} classes. Fit it again.")
+            setattr(model, name, fitted.about[name])
     return model
 
 

@@ -17,12 +17,13 @@ from genmeta.core.types import IGNORE, Examples
 from genmeta.data.ingest import ImageLike, as_sequence, read_sized_images
 from genmeta.data.pixels import Pixels
 from genmeta.engine import Trained
+from genmeta.estimators import saving
 from genmeta.estimators.classifier import NotFittedEstimator
 from genmeta.estimators.fitting import to_tensor
 from genmeta.methods import Adapted
 from genmeta.vision import Segmentation
 from genmeta.vision.segmentation import at_size_of
-from genmeta.zoo import from_pretrained
+from genmeta.zoo import find, from_pretrained
 
 #: Images that are answered together; bounds memory, not results.
 BATCH = 8
@@ -117,8 +118,7 @@ class FewShotSegmenter(BaseEstimator):
         Raises:
             DataError: an image cannot be read.
         """
-        if not hasattr(self, "_adapted"):
-            raise NotFittedEstimator("This FewShotSegmenter has seen no images. Call fit(images, masks) first.")
+        self._check_fitted()
         pixels, sizes = read_sized_images(images, self._pixels)
         found: list[np.ndarray] = []
         for at in range(0, len(pixels), BATCH):
@@ -130,6 +130,38 @@ class FewShotSegmenter(BaseEstimator):
                 width, height = (int(side) for side in sizes[at + n])
                 found.append(_at_size(pooled[:, n : n + 1], height, width))
         return found
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the fitted model into one safetensors file that predicts the same wherever it is loaded.
+
+        Args:
+            path: of the file.
+        """
+        self._check_fitted()
+        about = {"n_support": self.n_support_.tolist()}
+        saving.write(path, "FewShotSegmenter", self._trained, self._adapted, self.classes_, self.get_params(), about)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FewShotSegmenter:
+        """Loads what :meth:`save` wrote; nothing in the file can run code.
+
+        Args:
+            path: of the file, or a Hugging Face Hub id.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or it is of another estimator.
+        """
+        place = find(path)
+        fitted = saving.read(place, "FewShotSegmenter")
+        with saving.whole(place):
+            model = cls(**fitted.about["parameters"])
+            model.n_support_ = np.asarray(fitted.about["n_support"], dtype=np.int64)
+        model._trained, model._adapted, model.classes_ = fitted[:3]
+        return model
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "_adapted"):
+            raise NotFittedEstimator("This FewShotSegmenter has seen no images. Call fit(images, masks) first.")
 
     @property
     def _pixels(self) -> Pixels:
