@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow fuzz check format bench
+.PHONY: help setup demo test test-slow fuzz check format bench docs
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ bench: $(READY)  ## compare the speed with other libraries (installed into build
 	$(BIN)/python benchmarks/peers.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py $(ARGS)
 
+docs: $(VENV)/.docs  ## build the site of the documents into site/, dead links forbidden; needs no network but to install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
+
 setup: $(READY)  ## only make .venv and install
 
 # The stamp is written last, so a set-up that fails halfway is taken up again by the next run.
@@ -65,4 +68,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
 	$(PIP) install --quiet -c constraints.txt setuptools
 	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(READY)
+	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[docs]'
 	@touch $@

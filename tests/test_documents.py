@@ -42,6 +42,35 @@ def test_tables_come_from_result_files() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def parts(page: str) -> dict[str, list[str]]:
+    """What two languages of a page have in common."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    outside = re.sub(r"<!-- table: \w+ -->.*?<!-- end -->|^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    return {
+        "blocks": re.findall(r"^```.*?^```$", text, re.DOTALL | re.MULTILINE),
+        "directives": re.findall(r"<!-- (?:not )?run: .*?-->", text),
+        "tables": re.findall(r"<!-- table: \w+ -->.*?<!-- end -->", text, re.DOTALL),
+        "links": sorted(link for link in re.findall(r"\]\(([^)]+)\)", outside) if not link.startswith("README")),
+        "code": sorted(set(re.findall(r"`[^`\n]+`", outside))),
+        "numbers": sorted(set(re.findall(r"\d+(?:\.\d+)?", re.sub(r"`[^`\n]+`|\]\([^)]+\)", "", outside)))),
+        "headings": [len(level) for level in re.findall(r"^(#+) ", outside, re.MULTILINE)],
+    }
+
+
+def test_the_chinese_readme_is_the_readme() -> None:
+    english, chinese = parts("README.md"), parts("README.zh-CN.md")
+    for kind, found in english.items():
+        assert chinese[kind] == found, kind
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", text)):
+            if not re.match(r"[a-z]+:|#", link):
+                assert (page.parent / link.partition("#")[0]).exists(), f"{page.name}: {link}"
+
+
 def test_examples_in_docstrings() -> None:
     tried = 0
     for module in pkgutil.walk_packages(genmeta.__path__, "genmeta."):

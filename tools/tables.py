@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and docs/results.md from the committed result files and the registry of methods.
+"""Writes the tables of README.md and of the pages in docs/ from the committed result files and the registry of methods.
 
 ``python tools/tables.py`` rewrites what stands between ``<!-- table: NAME -->`` and ``<!-- end -->``;
 ``--check`` only says whether anything would change, which is how the tests see that no number is typed in by hand.
@@ -14,12 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tables_methods
 import tables_scenarios
 
 from genmeta.methods import list_methods
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 
 def results(name: str) -> dict[str, Any]:
@@ -34,13 +35,23 @@ def table(headers: list[str], rows: list[list[str]]) -> str:
 
 
 def methods() -> str:
-    """Method · Generates · Adapts · Paper · File."""
+    """Method · Generates · Adapts · Paper · Omniglot · Photos · File."""
+    photos = results("photos-5w")["scores"]["5-shot"]
     rows = []
     for method in list_methods():
         paper = f"[{method.paper}]({method.url})" if method.url else method.paper
         file = f"[{Path(method.file).name}](src/{method.file})"
-        rows.append([f"`{method.name}`", method.generates, method.adapts, paper, file])
-    return table(["Method", "Generates", "Adapts", "Paper", "File"], rows)
+        found = tables_methods.entry(method.name, "20w1s")
+        characters = "–" if found is None else tables_methods.score(found[0], "1")
+        characters = f"*{characters}*" if found is not None and found[1] == "families" else characters
+        row = photos.get(PHOTO_ROW_OF.get(method.name, ""))
+        seen = "–" if row is None else f"{row['all']['accuracy']['mean']:.1f} ± {row['all']['accuracy']['ci95']:.1f}"
+        rows.append([f"`{method.name}`", method.generates, method.adapts, paper, characters, seen, file])
+    return table(["Method", "Generates", "Adapts", "Paper", "Omniglot 20w1s", "Photos 5w5s", "File"], rows)
+
+
+#: Methods that have a row in the photo tables.
+PHOTO_ROW_OF = {"protonet": "prototypes", "film-transfer": "generated, 4 steps"}
 
 
 def detection() -> str:
@@ -388,6 +399,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "photosets": photosets,
     "photoseconds": photoseconds,
     **tables_scenarios.TABLES,
+    **tables_methods.TABLES,
 }
 
 

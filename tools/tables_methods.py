@@ -1,0 +1,135 @@
+"""Tables of docs/methods/ and docs/faq.md: what each method scored, beside what its paper says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from genmeta.methods import METHODS, list_methods
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+#: Page of docs/methods/ -> the methods on it.
+FAMILIES = {
+    "baselines": ("scratch", "finetune"),
+    "metric": ("protonet", "ridge"),
+    "optimisation": ("maml", "anil", "reptile", "meta-sgd"),
+    "hypernetworks": ("hypernet", "meta-sgd-hn", "cnaps", "film-transfer"),
+    "bayesian": ("versa", "abml", "bmaml", "anpml"),
+    "adversarial": ("maml-gan", "meta-sgd-gan"),
+    "latent": ("leo", "weight-vae"),
+    "sequential": ("autoregressive", "diffusion"),
+}
+
+
+def results(name: str) -> dict[str, Any]:
+    """A result file."""
+    return dict(json.loads((RESULTS / name / "results.json").read_text(encoding="utf-8")))
+
+
+def table(headers: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows))
+
+
+def entry(method: str, task: str) -> tuple[dict[str, Any], str] | None:
+    """The row of a method on Omniglot tasks, and which run it is of: the main table's, else the short one's."""
+    for kind in ("omniglot", "families"):
+        found = results(f"{kind}-{task}")["methods"]
+        if method in found:
+            return found[method], kind
+    return None
+
+
+def score(row: dict[str, Any], step: str) -> str:
+    """``97.6 ± 0.4``."""
+    return f"{row['scores'][step]['accuracy']:.1f} ± {row['scores'][step]['accuracy_ci95']:.1f}"
+
+
+def measured(family: str) -> str:
+    """Accuracy of a family's methods on Omniglot, beside what is published or expected."""
+    rows = []
+    for name in FAMILIES[family]:
+        cells, run = [], "not measured"
+        for task in ("5w1s", "20w1s"):
+            found = entry(name, task)
+            cells.extend(score(found[0], step) if found else "–" for step in ("0", "1", "5"))
+            if found:
+                run = "main" if found[1] == "omniglot" else "short"
+        rows.append([f"`{name}`", *cells, run, METHODS[name].expected])
+    headers = [f"{task}, {step}" for task in ("5w1s", "20w1s") for step in ("0 steps", "1 step", "5 steps")]
+    return table(["Method", *headers, "run", "published or expected"], rows)
+
+
+def overview() -> str:
+    """Every method: what it generates and adapts, whether it is random, and its page."""
+    page = {name: family for family, names in FAMILIES.items() for name in names}
+    rows = [[f"[`{m.name}`]({page[m.name]}.md#{m.name})", m.generates, m.adapts, m.summary] for m in list_methods()]
+    return table(["Method", "Generates", "Adapts", "In one sentence"], rows)
+
+
+def start_or_steps() -> str:
+    """Chance, one step, five: what a written start saves, on the same episodes."""
+    rows = []
+    for name, kind in (("scratch", "nothing"), ("maml", "learned constant"), ("meta-sgd", "learned constant, and α"),
+                       ("hypernet", "written"), ("meta-sgd-hn", "written, and α")):  # fmt: skip
+        row = results("omniglot-20w1s")["methods"][name]
+        rows.append([f"`{name}`", kind, *[score(row, step) for step in ("0", "1", "5")]])
+    return table(["Method", "start", "0 steps", "1 step", "5 steps"], rows)
+
+
+def which_generator() -> str:
+    """Accuracy, likelihood and calibration of the families as generated, and what training and use cost."""
+    found, rows = results("families-20w1s")["methods"], []
+    names = ("protonet", "hypernet", "versa", "bmaml", "anpml", "leo", "maml-gan", "weight-vae", "autoregressive",
+             "diffusion")  # fmt: skip
+    for name in names:
+        row = found[name]
+        scores, draws = row["scores"]["0"], row["scores"]["0"]["draws"]
+        rows.append([
+            f"`{name}`", score(row, "0"), f"{scores['nll']:.3f} ± {scores['nll_ci95']:.3f}", f"{scores['ece']:.1f}",
+            f"{draws['disagreement']:.1f}" if draws else "–", f"{row['generator_parameters']:,}",
+            str(row["training_steps"]),
+        ])  # fmt: skip
+    headers = ["Method", "accuracy, %", "NLL", "ECE, %", "draws disagree, %", "parameters of the generator"]
+    return table([*headers, "meta-steps"], rows)
+
+
+def shots() -> str:
+    """What four more images of each class are worth."""
+    rows = []
+    for name, step in (("protonet", "0"), ("hypernet", "0"), ("meta-sgd-hn", "0"), ("maml", "1")):
+        scores = [score(results(f"omniglot-{task}")["methods"][name], step) for task in ("5w1s", "5w5s")]
+        rows.append([f"`{name}`, {step} step{'s' * (step != '1')}", *scores])
+    photos = results("photos-5w")["scores"]
+    for name in ("prototypes", "logistic regression", "generated, 4 steps"):
+        if name in photos["1-shot"]:
+            one, five = (photos[f"{n}-shot"][name]["all"]["accuracy"] for n in (1, 5))
+            rows.append([f"photos: {name}", *[f"{x['mean']:.1f} ± {x['ci95']:.1f}" for x in (one, five)]])
+    return table(["Row", "1 image of each of 5 classes", "5 images"], rows)
+
+
+def cost() -> str:
+    """Training minutes and milliseconds to adapt, of the main Omniglot table."""
+    rows = []
+    for name, row in results("omniglot-20w1s")["methods"].items():
+        scores = row["scores"]
+        rows.append([
+            f"`{name}`", f"{row['training_seconds'] / 60:.0f}", f"{row['parameters']:,}",
+            *[f"{scores[step]['adaptation_ms']:.0f}" for step in ("0", "1", "5")],
+        ])  # fmt: skip
+    headers = ["Method", "training, min", "trained numbers", "ms to a start", "ms with 1 step", "ms with 5 steps"]
+    return table(headers, rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    **{f"measured_{family}": partial(measured, family) for family in FAMILIES},
+    "overview": overview,
+    "start_or_steps": start_or_steps,
+    "which_generator": which_generator,
+    "shots": shots,
+    "cost": cost,
+}
