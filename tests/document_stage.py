@@ -58,7 +58,7 @@ def build(root: Path) -> None:
     _turned(root / "folder")
     _shapes(root / "shapes")
     for at, style in enumerate(("photo", "sketch", "cartoon")):
-        _write(root / "domains" / style, 30 + at, {"zero": 0, "one": 1})
+        _write(root / "domains" / style, 70 + at, {"zero": 0, "one": 1})
     _scenes(root)
 
 
