@@ -21,6 +21,7 @@ import document_stage
 from document_blocks import LANGUAGES, PAGES, REASONS, ROOT, Block, all_blocks, blocks
 from genmeta.cli.commands import COMMANDS, Compare, Evaluate, Train
 from genmeta.cli.main import main
+from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.data import DataSpec, available
 from genmeta.data.domains import INFOS
 from genmeta.learners import LEARNERS
@@ -64,7 +65,7 @@ def check_names(command: Any, place: str, new_methods: bool) -> None:
     if isinstance(command, Train | Evaluate | Compare):
         Range.parse(command.ways, "ways"), Range.parse(command.shots, "shots")
     if isinstance(command, Train | Compare) and command.learner:
-        assert command.learner in LEARNERS, place
+        assert command.learner in LEARNERS or re.match(r"(timm|hf):.", command.learner), place
     if isinstance(command, Train | Evaluate | Compare):
         known = {info.name for info in available()} | set(INFOS)
         for spec in (command.data, getattr(command, "target", "")):
@@ -201,6 +202,8 @@ def smaller(arguments: list[str]) -> list[str]:
     if "--init" in small and not Path(small[small.index("--init") + 1]).exists():
         del small[small.index("--init") : small.index("--init") + 2]
     more = shlex.split(SMALL.get(small[0], ""))
+    if {"scratch", "finetune"} & set(small):  # they take 50 steps, with each of several rates
+        more += ["--inner-steps", "2"]
     if small[0] == "train" and small[1] in BANKS:
         more += ["--set", "bank_tasks=16", "--set", "bank_labels=3"]
     if "--hold-out" in small:
@@ -249,12 +252,15 @@ def run_command(arguments: list[str], place: str, capsys: pytest.CaptureFixture[
 def test_the_demo_in_small(stage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from genmeta.cli import demo
 
+    data = document_stage.STAND_INS["glyphs"]
     for name, settings in demo.METHODS.items():
-        monkeypatch.setitem(demo.METHODS, name, {**settings, "steps": 1})
-    monkeypatch.setattr(demo, "EvaluationConfig", functools.partial(demo.EvaluationConfig, tasks=2))
+        options = {"inner_steps": 2} if name == "scratch" else settings.get("options", {})
+        monkeypatch.setitem(demo.METHODS, name, {**settings, "steps": 1, "options": options})
+    monkeypatch.setattr(demo, "TARGETS", {"unseen scripts": data, "handwritten digits": data})
+    monkeypatch.setattr(demo, "EvaluationConfig", lambda **given: EvaluationConfig(**{**given, "tasks": 2}))
+    monkeypatch.setattr(demo, "TrainConfig", lambda **given: TrainConfig(**{**given, "data": data}))
     monkeypatch.setattr(demo, "STEPS", "0,1,5,50")
-    monkeypatch.setattr(demo, "TrainConfig", functools.partial(demo.TrainConfig))
-    monkeypatch.setattr(demo, "WIDTH", 8)
+    monkeypatch.setattr(demo, "WIDTH", 16)
     main(["demo", "--out", "demo", "--threads", "1"])
     said = capsys.readouterr().out
     assert "handwritten digits" in said
