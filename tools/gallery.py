@@ -54,7 +54,9 @@ class Gallery:
         """Writes the picture and notes what made it."""
         figure.set_facecolor("#ffffff")
         figure.savefig(self.out / f"{name}.png", dpi=100, bbox_inches="tight")
-        self.made[name] = about
+        said = provenance()
+        command = f"python tools/gallery.py {shlex.join(sys.argv[1:])}"
+        self.made[name] = {**about, "command": command, "commit": said["commit"], "date": said["date"]}
 
     def first(self) -> None:
         """The picture of the README: a few labelled images, the rows that are written, the answers they give."""
@@ -284,8 +286,10 @@ def main() -> int:
         print(f"{name}: drawn")
     notes = Path(options.out) / "gallery.json"
     before = json.loads(notes.read_text(encoding="utf-8"))["pictures"] if notes.exists() else {}
-    made = {**provenance(), "command": f"python tools/gallery.py {shlex.join(sys.argv[1:])}"}
-    write_json(notes, {"schema": "genmeta.gallery/1", **made, "pictures": {**before, **gallery.made}})
+    write_json(
+        notes,
+        {"schema": "genmeta.gallery/1", "machine": provenance()["machine"], "pictures": {**before, **gallery.made}},
+    )
     return 0
 
 
