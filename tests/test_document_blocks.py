@@ -256,7 +256,7 @@ def test_the_demo_in_small(stage: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     for name, settings in demo.METHODS.items():
         options = {"inner_steps": 2} if name == "scratch" else settings.get("options", {})
         monkeypatch.setitem(demo.METHODS, name, {**settings, "steps": 1, "options": options})
-    monkeypatch.setattr(demo, "TARGETS", {"unseen scripts": data, "handwritten digits": data})
+    monkeypatch.setattr(demo, "TARGETS", {"handwritten digits": data})
     monkeypatch.setattr(demo, "EvaluationConfig", lambda **given: EvaluationConfig(**{**given, "tasks": 2}))
     monkeypatch.setattr(demo, "TrainConfig", lambda **given: TrainConfig(**{**given, "data": data}))
     monkeypatch.setattr(demo, "STEPS", "0,1,5,50")
