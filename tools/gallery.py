@@ -234,7 +234,7 @@ class Gallery:
         it = load(self.options.filters).meta_learner.eval()
         name = next(name for name, shape in it.spec.shared if len(shape) == 4)
         with torch.no_grad():
-            base = it.learner.own_weights()[name][0]
+            base = it.learner.own_weights()[name][0].detach()
             written = [it.start(self.task(n).support, 5, seeded("filters")).weights[name][0] for n in (0, 1)]
         figure = Figure(figsize=(9, 3.2), layout="constrained")
         size = float(base.abs().quantile(0.98))
