@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow fuzz check format bench docs
+.PHONY: help setup demo test test-slow fuzz check format bench docs reproduce
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,8 +52,11 @@ bench: $(READY)  ## compare the speed with other libraries (installed into build
 	$(BIN)/python benchmarks/peers.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py $(ARGS)
 
+reproduce: $(READY)  ## rerun rows of results/, see what there is; ARGS="omniglot-5w1s hypernet"
+	OMP_NUM_THREADS=1 $(BIN)/python tools/reproduce.py $(ARGS)
+
 docs: $(VENV)/.docs  ## build the site of the documents into site/, dead links forbidden; needs no network but to install
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)  # --quiet would hide the warnings from --strict too
 
 setup: $(READY)  ## only make .venv and install
 

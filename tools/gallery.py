@@ -234,14 +234,14 @@ class Gallery:
         it = load(self.options.filters).meta_learner.eval()
         name = next(name for name, shape in it.spec.shared if len(shape) == 4)
         with torch.no_grad():
-            base = it.learner.own_weights()[name][0].detach()
+            base = it.learner.own_weights()[name].detach()
             written = [it.start(self.task(n).support, 5, seeded("filters")).weights[name][0] for n in (0, 1)]
         figure = Figure(figsize=(9, 3.2), layout="constrained")
         size = float(base.abs().quantile(0.98))
-        change = float(torch.stack([w - base for w in written]).abs().quantile(0.98))
-        panels = [("base", base, size), ("written for a first task", written[0], size),
-                  ("less the base", written[0] - base, change), ("for a second task, less the base",
-                  written[1] - base, change)]  # fmt: skip
+        gaps = (written[0] - base, written[0] - written[1])
+        panels = [("the learned base", base, size), ("written for a task", written[0], size),
+                  ("written less base", gaps[0], float(gaps[0].abs().max())),
+                  ("less a second task's", gaps[1], float(gaps[1].abs().max()))]  # fmt: skip
         for at, (title, kernels, most) in enumerate(panels):
             axes = figure.add_subplot(1, len(panels), at + 1)
             axes.imshow(_tiles(kernels[:, 0].numpy(), most), cmap="coolwarm", vmin=-most, vmax=most)
