@@ -114,3 +114,10 @@ def test_two_processes_end_as_one(stage: Path, tmp_path: Path) -> None:
         lines = (tmp_path / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         ends.append([row["train_loss"] for row in map(json.loads, lines) if "train_loss" in row][-1])
     assert ends[0] == pytest.approx(ends[1], rel=1e-4)
+
+
+def test_multi_task(stage: Path) -> None:
+    data = f"folder:{stage / 'folder'}?size=16&color=rgb+scenes:{stage / 'shapes'}"
+    found = run("multi_task", "--data", data, "--steps", "3", "--tasks", "2")
+    assert list(found) == ["classification", "segmentation", "detection"]
+    assert all(0 <= score <= 1 for score in found.values())

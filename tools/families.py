@@ -30,7 +30,8 @@ from genmeta.core.randomness import lent_to_torch, seeded
 from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.engine import Evaluation, Trained, load, train
 from genmeta.engine.embedding import embedded
-from genmeta.engine.training import _learner, _tasks, open_mixed
+from genmeta.engine.task_sources import open_mixed, training_tasks
+from genmeta.engine.training import _learner
 from genmeta.methods import METHODS, build_method, make_options
 from genmeta.methods.objectives import Setting
 from genmeta.scenarios import Comparison, score
@@ -96,10 +97,10 @@ def steps_for(row: str, given: argparse.Namespace, seed: int) -> int:
     plan = config(row, given, seed, 1000)
     method = METHODS[plan.method]
     data = open_mixed(plan)
-    learner = _learner(plan, data)
+    learner = _learner(plan, data[0].data)
     it = build_method(plan.method, learner, rng=seeded(seed, "method"), options=plan.options)
     learner.requires_grad_(False)
-    source = _tasks(data[0], plan)
+    source = training_tasks(data[0], plan)
     source = embedded(it, source, sys.maxsize) or source
     scratch = Path(given.runs) / "timing"
     scratch.mkdir(parents=True, exist_ok=True)

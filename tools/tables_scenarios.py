@@ -62,8 +62,55 @@ def sequence() -> str:
     return _table(["Regulariser", "task told", "task not told", "class among all", "first task"], rows)
 
 
+def multitask(name: str, rows: dict[str, str], cells: dict[str, str]) -> str:
+    """One row for each checkpoint or team; ``rows`` and ``cells``: name in the file -> name in the table."""
+    found = _results(name)
+    reference, lines = found["reference"], []
+    for row, label in rows.items():
+        scores = found["methods"][row]
+        shown = [scores["cells"].get(cell) for cell in cells]
+        values = [
+            "–" if s is None else _pm({"mean": s[m], "ci95": s[f"{m}_ci95"]})
+            for s in shown
+            for m in [next(m for m in ("accuracy", "miou", "ap50") if s is None or m in s)]
+        ]
+        same = row == reference or scores["delta_mtl"] is None
+        gains = ["–"] * 2 if same else [_pm(scores[key], "+") for key in ("mean_difference", "delta_mtl")]
+        lines.append([label, *values, *gains, f"{scores['parameters']:,}", f"{scores['training_steps']:,}"])
+    return _table(["Row", *cells.values(), "mean gain, points", "ΔMTL, %", "parameters", "meta-steps"], lines)
+
+
+def pareto() -> str:
+    """Hypervolume of one hypernetwork and of single networks."""
+    found, lines = _results("pareto-two-digits"), []
+    for row, scores in found["rows"].items():
+        volume, gain, even = (scores[key] for key in ("hypervolume", "difference", "accuracy_at_even_weights"))
+        same = row == found["difference_to"]
+        lines.append(
+            [row, str(scores["preferences"]), f"{volume['mean']:.3f} ± {volume['ci95']:.3f}",
+             "–" if same else f"{gain['mean']:+.3f} ± {gain['ci95']:.3f}", _pm(even), f"{scores['parameters']:,}",
+             f"{scores['training_steps']:,}"]
+        )  # fmt: skip
+    headers = ["Row", "preferences", "hypervolume", "to single networks", "accuracy at (½, ½), %", "parameters"]
+    return _table([*headers, "steps"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "incremental_omniglot": lambda: incremental("incremental-omniglot"),
     "domains_styles": lambda: domains("domains-glyph-styles"),
     "sequence": sequence,
+    "multitask": lambda: multitask(
+        "multitask-visual",
+        {
+            "shared": "one for all three",
+            "classification+segmentation+detection": "one for each, as large",
+            "small-classification+small-segmentation+small-detection": "one for each, as large together",
+        },
+        {
+            "glyphs?size=32&color=rgb: classification": "classification, accuracy",
+            "scenes: segmentation": "segmentation, mIoU",
+            "scenes: detection": "detection, AP50",
+        },
+    ),
+    "pareto": pareto,
 }

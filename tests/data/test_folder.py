@@ -252,3 +252,16 @@ def test_copies_within_a_class_are_said_every_time(make_folder: Make) -> None:
             DataWarning, match=r"1 images of 1 classes, such as 'class00', are copies of another image of"
         ):
             open_dataset(f"folder:{place}", size=12)
+
+
+def test_files_of_one_name_are_one_class(make_folder: Make) -> None:
+    vendors = ("red", "blue")
+    tree = {f"{vendors[i]}/smile{k:02}.png": noise(2 * k + i) for k in range(12) for i in range(2)}
+    root = make_folder(tree)
+    data = open_dataset(f"folder:{root}?class=file", size=8)
+    check_form(data)
+    assert data.class_names == tuple(f"smile{k:02}" for k in range(12))
+    assert set(data.counts()) == {2}
+    assert sorted(np.concatenate(list(data.splits.values()))) == list(range(12))
+    with pytest.raises(UsageError, match="say nothing, so merge has no use"):
+        open_dataset(f"folder:{root}?class=file&merge=yes", size=8)

@@ -47,7 +47,8 @@ class ScenarioFlags:
     """How tasks arrive, where it is not as few-shot episodes.
 
     Attributes:
-        scenario: few-shot; incremental (sessions of new classes); domain (a domain unseen in training).
+        scenario: few-shot; incremental (sessions of new classes); domain (a domain unseen in training); multitask
+            (several visual tasks or data sets).
         hold_out: domains to keep from training and to score on, separated by commas; NAME* for all that begin so.
         base_classes: classes of an incremental stream's base session.
         base_shots: images of each of them.
@@ -57,7 +58,7 @@ class ScenarioFlags:
         streams: incremental streams to score on.
     """
 
-    scenario: Literal["few-shot", "incremental", "domain"] = "few-shot"
+    scenario: Literal["few-shot", "incremental", "domain", "multitask"] = "few-shot"
     hold_out: str = ""
     base_classes: int = 60
     base_shots: int = 15

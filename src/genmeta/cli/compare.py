@@ -23,19 +23,19 @@ def run(command: Compare) -> None:
     """Trains, scores, prints a table, and writes ``results.json`` and ``report.html``."""
     keep_freed_memory()
     use_threads(command.threads)
-    ready: dict[str, Trained] = {}
+    ready: dict[str, tuple[Trained, ...]] = {}
     runs: dict[str, TrainConfig] = {}
     for name in command.methods:
-        if name not in METHODS and name not in DOMAIN_METHODS and Path(name).exists():
-            ready[Path(name).name] = load(name)
+        if members := _checkpoints(name):
+            ready["+".join(Path(member).name for member in members)] = tuple(load(member) for member in members)
         else:
             for row, seed in _seeded(name, command).items():
                 runs[row] = _training(find_method(name), command, row, seed)
     out = Path(command.out)
     if command.protocol.scenario != "few-shot":
-        trained = {**ready, **{row: train(config, resume=True) for row, config in runs.items()}}
+        rows = {**ready, **{row: (train(config, resume=True),) for row, config in runs.items()}}
         protocol = Protocol(**command.protocol.values())
-        result, table, page = score_scenario(trained, _episodes(command), protocol)
+        result, table, page = score_scenario(rows, _episodes(command), protocol)
         write_json(out / "results.json", result)
         write_report(out / "report.html", page)
         if command.json:
@@ -43,7 +43,9 @@ def run(command: Compare) -> None:
         else:
             print_table(console(), table)
         return
-    comparison = compare(runs, [_episodes(command)], ready=ready)[0]
+    if teams := [row for row, members in ready.items() if len(members) > 1]:
+        raise UsageError(f"{teams[0]!r} names a team of checkpoints: it goes with --scenario multitask.")
+    comparison = compare(runs, [_episodes(command)], ready={row: members[0] for row, members in ready.items()})[0]
     result = comparison.as_json()
     write_json(out / "results.json", result)
     write_report(out / "report.html", comparison_report([comparison]))
@@ -52,6 +54,14 @@ def run(command: Compare) -> None:
         return
     print_table(console(), accuracy_table(comparison.evaluations, comparison.config.steps, comparison.reference))
     console().print(f"{out / 'results.json'}  {out / 'report.html'}")
+
+
+def _checkpoints(name: str) -> list[str]:
+    """The paths in ``RUN`` or, for a team, ``RUN+RUN``; none where it is the name of a method."""
+    if name in METHODS or name in DOMAIN_METHODS:
+        return []
+    members = [name] if Path(name).exists() else name.split("+")
+    return members if all(member and Path(member).exists() for member in members) else []
 
 
 def _seeded(name: str, command: Compare) -> dict[str, int]:
@@ -98,7 +108,7 @@ def _episodes(command: Compare) -> EvaluationConfig:
     unknown = [
         name
         for name in command.flags.options()
-        if not any(name in find_method(m).option_names for m in command.methods if not Path(m).exists())
+        if not any(name in find_method(m).option_names for m in command.methods if not _checkpoints(m))
     ]
     if unknown:
         raise UsageError(

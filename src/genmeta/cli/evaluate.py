@@ -26,7 +26,7 @@ def run(command: Evaluate) -> None:
     config = EvaluationConfig(**{field.name: getattr(command, field.name) for field in fields(EvaluationConfig)})
     trained = load(command.checkpoint)
     if command.protocol.scenario != "few-shot":
-        result, table, _ = score_scenario({trained.method: trained}, config, Protocol(**command.protocol.values()))
+        result, table, _ = score_scenario({trained.method: [trained]}, config, Protocol(**command.protocol.values()))
         if command.out:
             write_json(command.out, result)
         if command.json:

@@ -1,25 +1,42 @@
-"""What ``genmeta evaluate`` and ``genmeta compare`` do under ``--scenario incremental`` and ``domain``."""
+"""What ``genmeta evaluate`` and ``genmeta compare`` do under a ``--scenario`` other than few-shot."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from genmeta.core.errors import UsageError
 from genmeta.core.settings import EvaluationConfig
 from genmeta.engine import Trained
 from genmeta.reports import Report, Section, Table
+from genmeta.reports.multitask import multitask_bars, multitask_table
 from genmeta.reports.scenarios import domain_bars, domain_table, incremental_table, session_curves
 from genmeta.scenarios import provenance
 from genmeta.scenarios.domain import domain_json
 from genmeta.scenarios.few_shot import describe_training
 from genmeta.scenarios.incremental import incremental_json
+from genmeta.scenarios.multitask import multitask_json, multitask_rows
 from genmeta.scenarios.protocols import Protocol, domain_rows, incremental_rows, protocol_json
 
 
 def score_scenario(
-    trained: Mapping[str, Trained], config: EvaluationConfig, protocol: Protocol
+    rows: Mapping[str, Sequence[Trained]], config: EvaluationConfig, protocol: Protocol
 ) -> tuple[dict[str, Any], Table, Report]:
-    """Scores checkpoints under a scenario's protocol: the object for a script, the table and the page for a person."""
+    """Scores checkpoints under a scenario's protocol: the object for a script, the table and the page for a person.
+
+    Args:
+        rows: row of the table -> its checkpoint; under ``multitask`` perhaps a team of several.
+        config: on which episodes.
+        protocol: of the scenario.
+
+    Raises:
+        UsageError: a team in another scenario, or whatever the scenario refuses.
+    """
+    teams = [name for name, members in rows.items() if len(members) > 1]
+    if teams and protocol.scenario != "multitask":
+        raise UsageError(f"{teams[0]!r} names a team of checkpoints: it goes with --scenario multitask.")
+    trained = {name: members[0] for name, members in rows.items()}
     if protocol.scenario == "incremental":
         scores = incremental_rows(
             trained,
@@ -35,6 +52,11 @@ def score_scenario(
         more = {name: getattr(config, name) for name in ("data", "split", "ways", "shots", "queries", "seed")}
         result = incremental_json(scores, first, protocol_json(protocol, **more))
         table, picture = incremental_table(scores), session_curves(scores)
+    elif protocol.scenario == "multitask":
+        cells = multitask_rows(rows, config)
+        first = teams[0] if teams else next(iter(cells))
+        result = multitask_json(cells, first, {"scenario": "multitask", **asdict(config)})
+        table, picture = multitask_table(cells, first), multitask_bars(cells)
     else:
         of_domains = domain_rows(
             trained,
@@ -51,7 +73,8 @@ def score_scenario(
         result = domain_json(of_domains, first, protocol_json(protocol, **more))
         table, picture = domain_table(of_domains, first), domain_bars(of_domains)
     made = provenance()
-    result = {**result, **made, "trained": {name: describe_training(each) for name, each in trained.items()}}
+    described = {name: [describe_training(member) for member in members] for name, members in rows.items()}
+    result = {**result, **made, "trained": {n: d if n in teams else d[0] for n, d in described.items()}}
     page = Report(
         title=f"The {protocol.scenario} scenario: {', '.join(trained)}",
         summary=table.caption,

@@ -12,7 +12,7 @@ DEVICES = ("auto", "cpu", "cuda")
 NONFINITE = ("stop", "skip")
 
 #: How the tasks of a meta-training arrive.
-SCENARIOS = ("few-shot", "incremental", "domain")
+SCENARIOS = ("few-shot", "incremental", "domain", "multitask")
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,12 @@ class TrainConfig:
         tasks_per_batch: tasks of a meta-step.
         tasks_per_chunk: tasks computed and back-propagated together, auto or a number; bounds memory, and changes
             results by rounding alone (where generators draw noise, the noise too).
-        vision: visual task: classification, segmentation, detection; see genmeta list vision.
+        vision: visual task: classification, segmentation, detection; see genmeta list vision. With the multitask
+            scenario several, separated by commas.
         learner: name, see genmeta list learners; by default the visual task's own.
         scenario: few-shot; incremental (the classes of a task arrive in sessions); domain (a task is a domain, shots
-            and queries are images of it, whatever their classes, and ways count for nothing).
+            and queries are images of it, whatever their classes, and ways count for nothing); multitask (a meta-step
+            is of one visual task and one data set after the other).
         hold_out: with the domain scenario, the domains that training never sees, separated by commas; NAME* stands
             for all that begin with NAME.
         width: channels of the learner's first block; 0 for its default.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from genmeta.core.errors import DataError, UsageError
 from genmeta.data.classes import ImageClasses
-from genmeta.data.layout import class_folders, index_splits, random_splits, split_of_folders
+from genmeta.data.layout import class_folders, index_splits, is_image, random_splits, split_of_folders
 from genmeta.data.loading import Item, load_groups
 from genmeta.data.pixels import Pixels
 from genmeta.data.registry import DatasetInfo, Reader, Request
@@ -26,6 +27,7 @@ INFO = DatasetInfo(
         "test": "fraction of the classes for testing (default 0.25)",
         "seed": "of the random split of the classes (default 0)",
         "within": "take only what is below this folder of PATH, such as one domain of several",
+        "class": "folder or file: what names an image's class; with file, files of one name are one class (folder)",
         "merge": "yes or no: folders of one name, in train/ and test/ or in several domains, are one class (no)",
         "invert": "yes or no: dark strokes on white become bright strokes on black (default no)",
         "background": "white or black: what shows through transparent pixels (default white)",
@@ -62,6 +64,8 @@ def open_folder(request: Request) -> ImageClasses:
         raise UsageError("Data set 'folder' needs a path: write 'folder:PATH'.")
     merge = request.flag("merge", False)
     source = open_source(path)
+    if request.choice("class", ("folder", "file"), "folder") == "file":
+        return _open_named_files(request, source, pixels, (val, test, seed))
     folders = class_folders(source, request.spec.options.get("within", ""))
     placed = split_of_folders(folders.files)
     if placed is not None and not merge:
@@ -83,6 +87,25 @@ def open_folder(request: Request) -> ImageClasses:
     else:
         splits = random_splits(names, val, test, seed)
     return ImageClasses(request.text, stored.images, stored.offsets, names, splits, skipped=stored.skipped)
+
+
+def _open_named_files(
+    request: Request, source: Source, pixels: Pixels, split: tuple[float, float, int]
+) -> ImageClasses:
+    """Opens images whose file name is their class, wherever they lie: one emoji in the styles of several vendors."""
+    folders = {"within", "merge"} & request.spec.options.keys()
+    if folders:
+        raise UsageError(
+            f"With class=file the folders of {request.text!r} say nothing, so {', '.join(sorted(folders))} has no use. "
+            "Leave it out."
+        )
+    groups: dict[str, list[Item]] = {}
+    for name in source.names:
+        if is_image(name):
+            groups.setdefault(PurePosixPath(name).stem, []).append(Item(source, name))
+    stored = load_groups(request, groups, pixels)
+    splits = random_splits(stored.class_names, *split)
+    return ImageClasses(request.text, stored.images, stored.offsets, stored.class_names, splits, skipped=stored.skipped)
 
 
 def open_placed(

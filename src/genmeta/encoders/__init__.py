@@ -4,5 +4,6 @@ from genmeta.encoders.attentive import AttentiveEncoder, AttentiveReader
 from genmeta.encoders.blank import BlankEncoder
 from genmeta.encoders.relation import RelationEncoder
 from genmeta.encoders.set_encoder import SetEncoder
+from genmeta.encoders.task_token import TaskToken
 
-__all__ = ["AttentiveEncoder", "AttentiveReader", "BlankEncoder", "RelationEncoder", "SetEncoder"]
+__all__ = ["AttentiveEncoder", "AttentiveReader", "BlankEncoder", "RelationEncoder", "SetEncoder", "TaskToken"]

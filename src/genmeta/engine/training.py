@@ -8,7 +8,6 @@ import itertools
 import platform
 import shlex
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from math import nan
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from genmeta.core.errors import DataWarning, RunError, UsageError
+from genmeta.core.errors import RunError, UsageError
 from genmeta.core.randomness import TaskStreams, lent_to_torch, seeded
 from genmeta.core.settings import TrainConfig
 from genmeta.core.types import Task
@@ -32,10 +31,18 @@ from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
 from genmeta.engine.processes import find_place, join, leave, threads_each
 from genmeta.engine.run_directory import RunDirectory, git_commit
 from genmeta.engine.runtime import check_precision, keep_freed_memory, use_threads
-from genmeta.engine.task_sources import Data, make_tasks, open_data, validation_tasks
+from genmeta.engine.task_sources import (
+    Data,
+    Opened,
+    open_mixed,
+    training_tasks,
+    validation_tasks,
+    vision_name,
+)
 from genmeta.engine.workers import ALONE, Workers
 from genmeta.learners import Learner, LearnerConfig, build_learner
 from genmeta.methods import DOMAIN_METHODS, METHODS, MetaLearner, Method, build_method, find_method, make_options
+from genmeta.methods.multitask import MultiTaskLoss, facing, told
 from genmeta.methods.objectives import Loss, Objective, Setting
 from genmeta.methods.sessions_loss import SessionsLoss
 from genmeta.tasks import Range, TaskDistribution
@@ -74,11 +81,11 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
     use_threads(threads_each(config.threads, place))
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda needs a CUDA GPU that torch can use, and there is none. Use auto or cpu.")
-    config, data = _settled(config)
+    config, opened = _settled(config)
     method = find_method(config.method)
     make_options(method, config.options)
-    learner = _learner(config, data)
-    vision = visual_task(config.vision)()
+    learner = _learner(config, opened[0].data)
+    vision = visual_task(vision_name(config))()
     meta_learner = build_method(
         method.name, learner, vision=vision, rng=seeded(config.seed, "method"), options=config.options
     )
@@ -87,7 +94,7 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
         learner.requires_grad_(False)
     check_precision(meta_learner)
     # before the run directory exists: settings that cannot work leave nothing behind
-    sources = tuple(_tasks(d, config) for d in data) if method.objective is not None else ()
+    sources = tuple(training_tasks(one, config) for one in opened) if method.objective is not None else ()
     if sources and not any(p.requires_grad for p in learner.parameters()):
         drawn = config.steps * config.tasks_per_batch * sources[0].ways.low * (sources[0].shots.low + config.queries)
         sources = tuple(embedded(meta_learner, source, drawn // len(sources)) or source for source in sources)
@@ -112,7 +119,7 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
             try:
                 workers = Workers(place.rank, place.size)
                 resume = workers.told(resume)
-                validate = _validation(config, data, meta_learner, workers=workers)
+                validate = _validation(config, opened, meta_learner, workers=workers)
                 trainee = _trainee(
                     config, method, meta_learner, Setting(sources, config.seed, run.path if place.leads else None)
                 )
@@ -128,7 +135,7 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
                 "seconds": round(ended.seconds, 1),
                 "cpu_seconds": round(ended.cpu_seconds, 1),
             }
-        return _finish(run.path / MODEL, method, config, data, {**header, "result": result})
+        return _finish(run.path / MODEL, method, config, opened, {**header, "result": result})
 
 
 def _trainee(config: TrainConfig, method: Method, meta_learner: MetaLearner, setting: Setting) -> _Trainee:
@@ -138,6 +145,8 @@ def _trainee(config: TrainConfig, method: Method, meta_learner: MetaLearner, set
         objective = method.objective(meta_learner, make_options(method, config.options), setting)
         if config.scenario == "incremental":
             objective = SessionsLoss()
+        elif config.scenario == "multitask":
+            objective = MultiTaskLoss(objective)
     return _Trainee(meta_learner, objective)
 
 
@@ -180,7 +189,7 @@ def _loop(
     def describe_tasks(step: int, start: float, stop: float) -> str:
         which, task = step % len(sources), tasks(step)
         task = task._replace(class_ids=task.class_ids - offsets[which])
-        return describe_fault(meta_learner, task, sources[which], step, start, stop)
+        return describe_fault(facing(meta_learner, task.query.targets), task, sources[which], step, start, stop)
 
     def keep_best() -> None:
         with average.applied():
@@ -208,7 +217,7 @@ def _loop(
     )
 
 
-def _settled(config: TrainConfig) -> tuple[TrainConfig, list[Data]]:
+def _settled(config: TrainConfig) -> tuple[TrainConfig, list[Opened]]:
     """The settings with what a scenario settles by itself, and the opened data.
 
     Raises:
@@ -225,47 +234,19 @@ def _settled(config: TrainConfig) -> tuple[TrainConfig, list[Data]]:
         raise UsageError(f"--hold-out {config.hold_out} names domains: it goes with --scenario domain.")
     if of_domains:
         config = dataclasses.replace(config, vision=DomainClassification.name)
-    data = open_mixed(config)
-    if isinstance(data[0], DomainImages):
-        if len(data) > 1:
+    opened = open_mixed(config)
+    first = opened[0].data
+    if isinstance(first, DomainImages):
+        if len(opened) > 1:
             raise UsageError("The domain scenario takes one data set: its classes are the same in every domain.")
-        options = {**config.options, "classes": len(data[0].class_names)}
+        options = {**config.options, "classes": len(first.class_names)}
         config = dataclasses.replace(config, options=options)
-    return config, data
+    return config, opened
 
 
-def open_mixed(config: TrainConfig) -> list[Data]:
-    """Opens the data sets of a spec such as ``glyphs`` or ``omniglot+glyphs``, all with the first one's image shape."""
-    opened: list[Data] = []
-    size, channels = config.size or None, config.channels or None
-    for spec in config.data.split("+"):
-        data = open_data(
-            spec,
-            config.vision,
-            size=size,
-            channels=channels,
-            download=config.download,
-            on_bad_image=config.on_bad_image,
-        )
-        warn_of_skipped(data)
-        opened.append(data)
-        channels, size = data.image_shape[0], data.image_shape[1]
-    shapes = {d.image_shape for d in opened}
-    if len(shapes) > 1:
-        raise UsageError(f"The data sets of {config.data!r} have images of different shapes {shapes}; set --size.")
-    return opened
-
-
-def warn_of_skipped(data: Data) -> None:
-    """Names the images that were left out, as :class:`~genmeta.core.errors.DataWarning`."""
-    if data.skipped:
-        shown = "; ".join(data.skipped[:5]) + ("; ..." if len(data.skipped) > 5 else "")
-        warnings.warn(f"{data.name!r}: left out {len(data.skipped)} files: {shown}", DataWarning, stacklevel=2)
-
-
-def _learner(config: TrainConfig, data: list[Data]) -> Learner:
-    channels, size, _ = data[0].image_shape
-    vision = visual_task(config.vision)
+def _learner(config: TrainConfig, data: Data) -> Learner:
+    channels, size, _ = data.image_shape
+    vision = visual_task(vision_name(config))
     name = config.learner or vision.learner
     settings = LearnerConfig(name, channels, size, config.width, config.norm, extra=vision.extra_channels)
     learner = build_learner(settings, seeded(config.seed, "learner"))
@@ -274,24 +255,9 @@ def _learner(config: TrainConfig, data: list[Data]) -> Learner:
     return learner
 
 
-def _tasks(data: Data, config: TrainConfig) -> TaskDistribution:
-    return make_tasks(
-        data,
-        config.vision,
-        "train",
-        ways=config.ways,
-        shots=config.shots,
-        queries=config.queries,
-        augment=config.augment,
-        quarter_turns=config.quarter_turns,
-        min_images=config.min_images,
-        hold_out=config.hold_out,
-    )
-
-
 def _validation(
     config: TrainConfig,
-    data: list[Data],
+    opened: list[Opened],
     meta_learner: MetaLearner,
     ways: int = 20,
     workers: Workers = ALONE,
@@ -300,8 +266,8 @@ def _validation(
     if config.vision not in (Classification.name, DomainClassification.name):
         ways = Range.parse(config.ways, "ways").high  # a map for 20 classes would take long for what it says
     given = {"shots": config.shots, "hold_out": config.hold_out}
-    found = (validation_tasks(source, config.vision, ways, config.min_images, **given) for source in data)
-    held_out = [tasks for tasks in found if tasks is not None]
+    found = ((kind, validation_tasks(data, kind, ways, config.min_images, **given)) for kind, data in opened)
+    held_out = [(kind, tasks) for kind, tasks in found if tasks is not None]
     if not held_out:
         return None
 
@@ -310,7 +276,7 @@ def _validation(
         step = meta_learner.inner_steps
         scores = [
             evaluate(
-                meta_learner,
+                told(meta_learner, kind),
                 tasks,
                 n_tasks=n_tasks,
                 steps=(step,),
@@ -318,7 +284,7 @@ def _validation(
                 time_tasks=0,
                 workers=workers,
             )
-            for tasks in held_out
+            for kind, tasks in held_out
         ]
         return float(sum(s[step].accuracy.mean() for s in scores) / len(scores))
 
@@ -333,17 +299,17 @@ def _finished(path: Path) -> Trained | None:
     return trained if "result" in trained.config else None
 
 
-def _finish(path: Path, method: Method, config: TrainConfig, data: list[Data], header: Mapping[str, Any]) -> Trained:
+def _finish(
+    path: Path, method: Method, config: TrainConfig, opened: list[Opened], header: Mapping[str, Any]
+) -> Trained:
     """Chooses the settings that the method wants tuned, on validation tasks, and marks the checkpoint as finished."""
-    learner = load(path).meta_learner.learner
+    learner, vision = load(path).meta_learner.learner, visual_task(vision_name(config))
     scored: list[tuple[float, Mapping[str, Any]]] = []
     for choice in method.tune:
         if set(choice) & set(config.options):
             break  # the caller has chosen
-        candidate = build_method(
-            method.name, learner, vision=visual_task(config.vision)(), options={**config.options, **choice}
-        )
-        validate = _validation(dataclasses.replace(config, validate_tasks=TUNING_TASKS), data, candidate, ways=5)
+        candidate = build_method(method.name, learner, vision=vision(), options={**config.options, **choice})
+        validate = _validation(dataclasses.replace(config, validate_tasks=TUNING_TASKS), opened, candidate, ways=5)
         if validate is None:
             break
         scored.append((validate(), choice))
@@ -370,7 +336,7 @@ def describe(config: TrainConfig, learner: Learner, meta_learner: MetaLearner) -
         "method": config.method,
         "options": dict(config.options),
         "learner": learner_header(learner.config),
-        "vision": config.vision,
+        "vision": meta_learner.vision.name,
         "training": dataclasses.asdict(config),
         "parameters": sum(p.numel() for p in meta_learner.parameters()),
         "provenance": {

@@ -29,8 +29,10 @@ from genmeta.methods.adapted import Adapted, State
 from genmeta.methods.base import METHODS, Method, make_options
 from genmeta.methods.domain import DOMAIN_METHODS
 from genmeta.methods.meta_learner import MetaLearner, Parts
+from genmeta.methods.multitask import add_token
 from genmeta.methods.objectives import Objective
 from genmeta.vision import Classification, VisualTask
+from genmeta.vision.shared_maps import SHARED, SharedMaps
 
 #: The order of tables: baselines, metric, optimisation, then the generators by family. Others follow by registration.
 _ORDER = [
@@ -116,15 +118,18 @@ def build_method(
             visual task reads.
     """
     method, vision = find_method(name), vision or Classification()
-    if not method.serves(vision.name):
-        able = [other.name for other in list_methods() if other.serves(vision.name)]
+    asked = SHARED if isinstance(vision, SharedMaps) else (vision.name,)
+    if not all(method.serves(one) for one in asked):
+        able = [other.name for other in list_methods() if all(other.serves(one) for one in asked)]
         raise UsageError(
             f"{name} is for {' and '.join(method.visions)}, not for {vision.name}. Use one of: {', '.join(able)}."
         )
     fits(learner, vision)
     rng = rng or seeded(0, "method", name)
     with lent_to_torch(rng):
-        return method.build(make_options(method, options or {}), learner, vision, rng)
+        meta_learner = method.build(make_options(method, options or {}), learner, vision, rng)
+    add_token(meta_learner)
+    return meta_learner
 
 
 __all__ = [

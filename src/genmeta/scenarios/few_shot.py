@@ -19,8 +19,7 @@ from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.engine import Evaluation, Interval, Trained, evaluate, fit_temperatures, paired, steps_to_reach, train
 from genmeta.engine.run_directory import git_commit
 from genmeta.engine.runtime import machine
-from genmeta.engine.task_sources import make_tasks, open_data
-from genmeta.engine.training import warn_of_skipped
+from genmeta.engine.task_sources import make_tasks, open_data, warn_of_skipped
 from genmeta.tasks import TaskDistribution
 
 #: Accuracies whose steps and seconds a result file gives.

@@ -6,6 +6,7 @@ from genmeta.vision.classification import Classification
 from genmeta.vision.detection import Detection
 from genmeta.vision.domain import DomainClassification
 from genmeta.vision.segmentation import Segmentation
+from genmeta.vision.shared_maps import MULTITASK, SHARED
 
 VISUAL_TASKS: Registry[type[VisualTask]] = Registry("visual task")
 for _task in (Classification, Segmentation, Detection):
@@ -13,12 +14,15 @@ for _task in (Classification, Segmentation, Detection):
 
 
 def visual_task(name: str) -> type[VisualTask]:
-    """The visual task called ``name``, that of the domain scenario among them.
+    """The visual task called ``name``, those of the domain and the multi-task scenario among them.
 
     Raises:
         UsageError: there is none.
     """
-    # apart from the registry: its classes are tied to numbers, so the laws of the others do not hold for it
+    # apart from the registry: of one, classes are tied to numbers, so the laws of the others do not hold for it; the
+    # other is any of several
+    if name == MULTITASK:
+        return SHARED[Classification.name]
     return DomainClassification if name == DomainClassification.name else VISUAL_TASKS[name]
 
 

@@ -1,0 +1,59 @@
+"""Tables and pictures of the multi-task scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from genmeta.engine.evaluation import Interval
+from genmeta.reports.blocks import MISSING, Picture, Table
+from genmeta.reports.colours import series
+from genmeta.reports.svg import drawing, new_figure, plot_axes, shorten
+from genmeta.reports.tables import interval
+from genmeta.scenarios.multitask import MultiTaskScores, delta_mtl, mean_difference
+
+
+def cell_names(scores: Mapping[str, MultiTaskScores]) -> list[str]:
+    """Every cell that some row answers, in order."""
+    return list(dict.fromkeys(cell for each in scores.values() for cell in each.cells))
+
+
+def multitask_table(scores: Mapping[str, MultiTaskScores], reference: str) -> Table:
+    """One row for each checkpoint or team; gains are over the reference, on the cells that both answer."""
+    cells, rows = cell_names(scores), []
+    for name, each in scores.items():
+        shared = MultiTaskScores({c: s for c, s in each.cells.items() if c in scores[reference].cells}, 0, 0)
+        found = [each.cells.get(cell) for cell in cells]
+        gains = [MISSING, MISSING]
+        if name != reference and shared.cells:
+            base = scores[reference]
+            gains = [interval(f(shared, base), 1, signed=True) for f in (mean_difference, delta_mtl)]
+        shown = [MISSING if s is None else interval(Interval.of(100 * s.accuracy), 1) for s in found]
+        rows.append((name, *shown, *gains, f"{each.parameters:,}", f"{each.training_steps:,}"))
+    metrics = {cell: s.metric for each in scores.values() for cell, s in each.cells.items()}
+    headers = ("Row", *(f"{cell}, {metrics[cell]}" for cell in cells), "mean gain", "ΔMTL, %", "parameters", "steps")
+    caption = f"Scores in %, with 95 % intervals over episodes; mean gain in points and ΔMTL over {reference}."
+    return Table(headers, tuple(rows), caption)
+
+
+@drawing()
+def multitask_bars(scores: Mapping[str, MultiTaskScores]) -> Picture:
+    """The score of every cell, a bar for each row."""
+    cells = cell_names(scores)
+    figure = new_figure(7.2, 3.8)
+    axes = plot_axes(figure, 0.6, 1.2, 6.4, 2.2)
+    width = 0.8 / len(scores)
+    for at, (name, each) in enumerate(scores.items()):
+        values = [Interval.of(100 * each.cells[c].accuracy) if c in each.cells else Interval(0.0, 0.0) for c in cells]
+        places = np.arange(len(cells)) + at * width - 0.4 + width / 2
+        errors = np.nan_to_num(np.array([v.half_width for v in values]))
+        axes.bar(places, [v.mean for v in values], width, yerr=errors, color=series(at)[0], label=shorten(name, 36))
+    axes.set_xticks(range(len(cells)), [shorten(c, 30) for c in cells], rotation=20, ha="right", fontsize=7)
+    axes.set_ylabel("main score, %")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2, frameon=False, fontsize=8)
+    said = "; ".join(
+        f"{name}: " + ", ".join(f"{c} {100 * s.accuracy.mean():.1f} %" for c, s in each.cells.items())
+        for name, each in scores.items()
+    )
+    return Picture(figure, f"Scores of every cell. {said}.", "Bars with 95 % intervals.", wide=True)
