@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from genmeta.core.files import write_json
-from genmeta.engine.evaluation import Interval
+from genmeta.engine.scores import Interval
 from genmeta.methods.pareto import ParetoConfig
 from genmeta.scenarios import provenance
 from genmeta.scenarios.pareto import REFERENCE, ParetoRow, pareto_rows

@@ -18,7 +18,7 @@ from genmeta.core.randomness import seeded
 from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.core.types import Examples, Task
 from genmeta.engine import load, train
-from genmeta.engine.evaluation import StepScores
+from genmeta.engine.scores import StepScores
 from genmeta.engine.task_sources import open_mixed, training_tasks
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import METHODS, MetaLearner, build_method, make_options

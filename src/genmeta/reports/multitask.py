@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from genmeta.engine.evaluation import Interval
+from genmeta.engine.scores import Interval
 from genmeta.reports.blocks import MISSING, Picture, Table
 from genmeta.reports.colours import series
 from genmeta.reports.svg import drawing, new_figure, plot_axes, shorten

@@ -14,8 +14,7 @@ import numpy as np
 
 from genmeta.core.errors import UsageError
 from genmeta.core.settings import EvaluationConfig
-from genmeta.engine import Trained
-from genmeta.engine.evaluation import Interval, StepScores, evaluate, paired
+from genmeta.engine import Interval, StepScores, Trained, evaluate, paired
 from genmeta.engine.task_sources import Opened, kinds_of, make_tasks, open_data, opens_as, warn_of_skipped
 from genmeta.methods.multitask import told
 from genmeta.vision.shared_maps import MULTITASK, SHARED
