@@ -1,7 +1,8 @@
 """How accuracy on unseen characters grows with the number of classes to train on: ``python tools/training_classes.py``.
 
 The same network, method, number of meta-steps and test episodes each time; training draws its tasks from so many of
-Omniglot's training characters, chosen by the seed (their quarter turns count as further classes, as everywhere). Writes ``results/training-classes/results.json``; the trainings are short, so it is the slope that counts.
+Omniglot's training characters, chosen by the seed (their quarter turns count as further classes, as everywhere). Writes
+``results/training-classes/results.json``; the trainings are short, so it is the slope that counts.
 """
 
 from __future__ import annotations
