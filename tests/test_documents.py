@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import pkgutil
 import re
 import subprocess
@@ -61,6 +62,16 @@ def test_the_chinese_readme_is_the_readme() -> None:
     english, chinese = parts("README.md"), parts("README.zh-CN.md")
     for kind, found in english.items():
         assert chinese[kind] == found, kind
+
+
+def test_pictures_are_small_and_say_what_made_them() -> None:
+    pictures = ROOT / "docs" / "pictures"
+    made = json.loads((pictures / "gallery.json").read_text(encoding="utf-8"))["pictures"]
+    for picture in [*pictures.glob("*.png"), *pictures.glob("*.svg")]:
+        assert picture.stat().st_size < 300_000, picture.name
+        if picture.stem.startswith("gallery-") or picture.stem == "first":
+            assert made[picture.stem]["command"].startswith("python tools/gallery.py"), picture.name
+            assert made[picture.stem]["commit"], picture.name
 
 
 def test_links_lead_somewhere() -> None:
