@@ -331,10 +331,11 @@ def photoseconds() -> str:
 def scale() -> str:
     """Throughput of meta-training against the number of processes."""
     rows = [
-        [str(row["processes"]), f"{row['tasks_per_second']:.1f}", f"{row['speed_up']:.2f}"]
+        [str(row["processes"]), f"{row['tasks_per_second']:.1f}", f"{row['speed_up']:.2f}",
+         f"{row['model_tasks_per_second']:.1f}" if "model_tasks_per_second" in row else "—"]
         for row in results("scale")["grid"]
-    ]
-    return table(["Processes", "Tasks/s", "Speed-up"], rows)
+    ]  # fmt: skip
+    return table(["Processes", "Tasks/s", "Speed-up", "Tasks/s of the model without s"], rows)
 
 
 def segmentation() -> str:

@@ -145,12 +145,12 @@ class Masked(Images):
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
         self.names = ("images/a.png", "images/b.png", "masks/a.png", "masks/b.png", "meta.json")
-        self._size = (24, 16)
+        self.size = (24, 16)
         with contextlib.suppress(Exception), Image.open(io.BytesIO(data)) as found:
-            self._size = min(found.width, 256), min(found.height, 256)
+            self.size = min(found.width, 256), min(found.height, 256)
 
     def read(self, name: str) -> bytes:
-        return _picture(self._size) if name.startswith("images") else self._data
+        return _picture(self.size) if name.startswith("images") else self._data
 
 
 @functools.lru_cache(maxsize=1024)
@@ -170,7 +170,7 @@ def mask(data: bytes) -> None:
         with contextlib.suppress(DataError):
             _one_reading(request, source)
     try:
-        mask_values(data)
+        mask_values(data, source.size)
     except BadImageError as error:
         raise DataError(str(error)) from error
 

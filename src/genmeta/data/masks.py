@@ -71,10 +71,7 @@ class Reading:
         Raises:
             BadImageError: not a mask, of another size, or with a class number that is not known.
         """
-        values = mask_values(data)
-        if values.shape != (size[1], size[0]):
-            height, width = values.shape
-            raise BadImageError(f"the mask is {width} × {height} pixels, its image {size[0]} × {size[1]}")
+        values = mask_values(data, size)
         unlabelled = np.isin(values, list(self.ignore))
         if self.instances:
             return np.where(unlabelled, NO_LABEL, values != (self.background or 0)).astype(np.uint8)
@@ -93,15 +90,27 @@ class Reading:
         return np.where(unlabelled, NO_LABEL, values).astype(np.uint8)
 
 
-def mask_values(data: bytes) -> np.ndarray:
+def mask_values(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
     """Values ``[H W]`` of a mask file: grey of 1 to 32 bits, or the numbers of palette colours.
 
+    Args:
+        data: the file.
+        size: the width and height that it must have; a file of another size is not decoded.
+
     Raises:
-        BadImageError: it is not an image, or has colours rather than numbers.
+        BadImageError: it is not an image, of another size, or has colours rather than numbers.
     """
+
+    def check(image: Image.Image) -> None:
+        if image.format in _LOSSY:
+            raise _RefusedError("the mask is a JPEG, whose compression changes class numbers; store masks as PNG")
+        if size is not None and image.size != size:
+            width, height = image.size
+            raise _RefusedError(f"the mask is {width} × {height} pixels, its image {size[0]} × {size[1]}")
+
     try:
-        array, _ = decoded(data, _FULL_SIZE, _as_stored)
-    except _LossyError as error:
+        array, _ = decoded(data, _FULL_SIZE, np.asarray, check)
+    except _RefusedError as error:
         raise BadImageError(str(error)) from error
     except BadImageError as error:
         raise BadImageError(f"the mask cannot be read ({error})") from error
@@ -118,14 +127,8 @@ def mask_values(data: bytes) -> np.ndarray:
     return np.asarray(array, dtype=np.int64)
 
 
-class _LossyError(BadImageError):
-    """A mask in a format that does not keep numbers."""
-
-
-def _as_stored(image: Image.Image) -> np.ndarray:
-    if image.format in _LOSSY:
-        raise _LossyError("the mask is a JPEG, whose compression changes class numbers; store masks as PNG")
-    return np.asarray(image)
+class _RefusedError(BadImageError):
+    """An image that is no mask, or not of the image beside it."""
 
 
 def open_masks(request: Request) -> MaskedImages:

@@ -94,13 +94,19 @@ class Pixels:
         return 255 - array if invert else array
 
 
-def decoded(data: bytes, size: int, use: Callable[[Image.Image], np.ndarray]) -> tuple[np.ndarray, tuple[int, int]]:
+def decoded(
+    data: bytes,
+    size: int,
+    use: Callable[[Image.Image], np.ndarray],
+    check: Callable[[Image.Image], None] | None = None,
+) -> tuple[np.ndarray, tuple[int, int]]:
     """What ``use`` makes of the image in a file, and the ``(width, height)`` that the upright image has there.
 
     Args:
         data: content of the file.
         size: side of the result, for the scale at which a large JPEG is decoded.
         use: image, perhaps not yet upright -> array.
+        check: may refuse the image by what its header says, before anything is decoded.
 
     Raises:
         BadImageError: the bytes are not an image that can be read, or one of absurd size.
@@ -111,6 +117,8 @@ def decoded(data: bytes, size: int, use: Callable[[Image.Image], np.ndarray]) ->
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on metadata; the pixels are what is wanted
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
+                if check is not None:
+                    check(image)
                 seen = upright_size(image)
                 image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a smaller scale
                 _refuse_bombs(image)
