@@ -2,9 +2,9 @@
 
 ``python benchmarks/scale.py`` trains MAML on the built-in glyphs by the command that users run, at 1, 2, ... processes,
 and takes the time between two lines of the log, so that starting up is left out and everything else is in: drawing the
-tasks, the meta-steps, the sum of the gradients. Rounds are interleaved, and the medians are what is reported. Beside each
-stands what the cost model of ``docs/scale.md`` says without its last term, from two numbers: the seconds to draw a task,
-timed in this process, and those of a task's passes, the rest of a step of one process.
+tasks, the meta-steps, the sum of the gradients. Rounds are interleaved, and the medians are what is reported. Beside
+each stands what the cost model of ``docs/scale.md`` says without its last term, from two numbers: the seconds to draw a
+task, timed in this process, and those of a task's passes, the rest of a step of one process.
 """
 
 from __future__ import annotations

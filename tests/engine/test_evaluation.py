@@ -180,6 +180,12 @@ def test_a_known_temperature_is_found() -> None:
     assert fit_temperature(certain, torch.tensor([0])) == pytest.approx(1 / 50, rel=1e-3)
 
 
+@pytest.mark.parametrize("samples", [-1, 10**9])
+def test_draws_beyond_reason_are_refused(samples: int) -> None:
+    with pytest.raises(UsageError, match=f"A prediction averages 1 to 10000 samples of the start, got {samples}"):
+        evaluate(used("maml"), tasks(), n_tasks=1, steps=(0,), samples=samples, time_tasks=0)
+
+
 def test_samples_of_a_start_that_is_not_random_change_nothing() -> None:
     one, many = (evaluate(used("maml"), tasks(), n_tasks=2, steps=(1,), samples=s, time_tasks=0)[1] for s in (1, 3))
     np.testing.assert_allclose(one.nll, many.nll, atol=1e-5)

@@ -67,6 +67,24 @@ def test_a_file_that_differs_is_not_written(
     assert not (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.parametrize("fails", ["torch.onnx.export", "onnxruntime.InferenceSession"])
+def test_a_model_that_torch_cannot_export(
+    checkpoint: Make, pictures: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    seen = pictures()
+    model = FewShotClassifier(checkpoint("protonet")).fit(seen.images, seen.labels)
+
+    def refuses(*arguments: object, **settings: object) -> None:
+        raise NotImplementedError("no such operator\nand much more about it")
+
+    monkeypatch.setattr(fails, refuses)
+    if fails.startswith("onnx"):
+        monkeypatch.setattr(export, "_exported", lambda *_: (b"", np.zeros((7, 2))))
+    with pytest.raises(GenmetaError, match=r"cannot be exported \(NotImplementedError: no such operator\)\. Use the"):
+        export.export_onnx(model, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
 def test_what_is_missing_is_said(
     checkpoint: Make, pictures: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

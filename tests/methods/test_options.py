@@ -99,3 +99,11 @@ def test_unknown_options_and_spaces() -> None:
         "Unknown space to generate 'flim'. Did you mean 'film'? Known: all, film, rows."
     )
     assert "takes" not in message({"inner_lr": "1"}, "protonet")
+
+
+@pytest.mark.parametrize(
+    "name,value", [("hidden", -1), ("hidden", 10**30), ("inner_steps", "-2"), ("inner_lr", "inf"), ("inner_lr", "nan")]
+)
+def test_counts_below_nothing_and_numbers_without_end(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"Option '{name}' of 'hypernet' takes a value of type"):
+        make_options(METHODS["hypernet"], {name: value})

@@ -49,7 +49,7 @@ def run(command: Demo) -> None:
         print_json({"schema": "genmeta.demo/1", "seconds": round(seconds, 1), "targets": results})
         return
     for target, comparison in zip(TARGETS, comparisons, strict=True):
-        console().print(f"\n[bold]{target}[/bold], 5 classes, 1 image each")
+        console().print(f"\n[bold]{target}[/bold], 5 classes, 1 image each", markup=True)
         print_table(console(), accuracy_table(comparison.evaluations, (0, 1, 5, 50), comparison.reference))
         console().print(_verdict(comparison))
     console().print(f"\n{seconds:.0f} s. Look at {out / 'report.html'}; scores are in {out / 'results.json'}.")

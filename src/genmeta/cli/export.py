@@ -26,4 +26,4 @@ def run(command: Export) -> None:
         )
         return
     text = f"{command.out}: probabilities equal PyTorch's to {difference:.1g}; it runs with onnxruntime alone"
-    console().print(text, markup=False)
+    console().print(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from pathlib import Path
@@ -21,7 +22,7 @@ from genmeta.estimators.preview import preview_picture, save_preview
 
 def run(command: Fit) -> None:
     """Fits, saves the model and its preview, and says what was seen."""
-    if Path(command.out).is_dir():
+    if os.path.isdir(command.out or "."):  # never raises, whatever the path
         raise UsageError(f"--out {command.out!r} is a folder; give a file such as model.safetensors.")
     keep_freed_memory()
     use_threads(command.threads)
@@ -89,15 +90,15 @@ def _print(
         table.add_row(name, str(count), f"{int((said == k).sum())} of {asked}" if asked else otherwise)
     out.print(table)
     for name, reason in seen.skipped:
-        out.print(f"left out: {name}: {reason}", markup=False)
+        out.print(f"left out: {name}: {reason}")
     for name in seen.empty:
-        out.print(f"left out: the class folder {name!r}: it holds no image that can be used", markup=False)
+        out.print(f"left out: the class folder {name!r}: it holds no image that can be used")
     for first, other in twice:
-        out.print(f"the same picture in two classes: {first} and {other}. Remove one.", markup=False)
+        out.print(f"the same picture in two classes: {first} and {other}. Remove one.")
     if model.leave_one_out_ == model.leave_one_out_:
         out.print(f"leave-one-out accuracy: {100 * model.leave_one_out_:.1f} %")
     elif command.fast:
         out.print("leave-one-out accuracy: --fast leaves it out")
     else:
         out.print("leave-one-out accuracy: it needs two images of a class; give at least one class a second one")
-    out.print(f"{seconds:.1f} s; model {command.out}, preview {preview}", markup=False)
+    out.print(f"{seconds:.1f} s; model {command.out}, preview {preview}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ _DESCRIPTION = "Train a generator of network weights over many small visual task
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the ``genmeta`` command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text; in JSON, this is an escape
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
@@ -24,11 +27,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except GenmetaError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)  # whoever read our output has had enough
+        # of a file that no part of the library expected to be a trouble
+        where = str(error.filename or "")[:200]
+        print(f"error: {error.strerror or error}: {where!r}. Check the path.", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _out_of_memory(error)):
+            raise
+        todo = "Lower the sizes, widths or numbers that were asked for."
+        print(f"error: There is not enough memory for this. {todo}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: train goes on with --resume; compare and demo go on by themselves", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether torch says so; on a CPU it does in words alone."""
+    return type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error) or "t allocate" in str(error)
 
 
 def _run(arguments: Sequence[str] | None) -> None:

@@ -10,9 +10,12 @@ from rich.console import Console
 
 
 def console() -> Console:
-    """Where tables go: stdout, at least 100 columns wide where it is no terminal."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=max(out.width, 100))
+    """Where tables go: stdout, at least 100 columns wide where it is no terminal.
+
+    Names of files and classes are printed as they are, whatever brackets and colons they hold.
+    """
+    out = Console(highlight=False, markup=False, emoji=False)
+    return out if out.is_terminal else Console(highlight=False, markup=False, emoji=False, width=max(out.width, 100))
 
 
 def error_console() -> Console:

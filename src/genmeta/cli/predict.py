@@ -26,6 +26,8 @@ def run(command: Predict) -> None:
     """Prints the class of every image; those that cannot be read are named."""
     if not command.images:
         raise UsageError("Name images or folders of images: genmeta predict model.safetensors IMAGES...")
+    if command.top < 1:
+        raise UsageError(f"--top must be 1 or more, got {command.top}.")
     keep_freed_memory()
     use_threads(command.threads)
     model = ImageModel.load(command.model)
@@ -93,7 +95,7 @@ def _predict(model: ImageModel, batch: list[Path], top: int) -> list[dict[str, A
             rows.append({"file": str(path), "error": errors[path]})
             continue
         p, label = said[path]
-        best = np.argsort(-p, kind="stable")[: max(top, 1)]
+        best = np.argsort(-p, kind="stable")[:top]
         likely = {str(model.classes_[k]): round(float(p[k]), 6) for k in best}
         rows.append({"file": str(path), "class": str(label), "probabilities": likely})
     return rows

@@ -39,4 +39,4 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     choices = sorted(choices)
     near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return UsageError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices)}.")
+    return UsageError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices) or 'none'}.")

@@ -30,9 +30,12 @@ def atomic_path(path: str | Path, doing: str = "writing") -> Iterator[Path]:
     """Yields a temporary path in the target's directory; on success it replaces the target, on failure it is removed.
 
     Raises:
-        RunError: the disk is full, the directory is read-only, ... (the target keeps its earlier content).
+        RunError: the disk is full, the directory is read-only, ... (the target keeps its earlier content); or the
+            target is there and no file, such as ``/dev/null``, which a rename would replace.
     """
     path = Path(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise RunError(f"Failed {doing} {str(path)!r}: it is a folder or a device. Give the name of a file.")
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,9 +64,9 @@ def atomic_path(path: str | Path, doing: str = "writing") -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes UTF-8 text atomically."""
+    """Writes UTF-8 text atomically; what is no text, as in names of files, becomes escapes that JSON reads back."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,8 +118,8 @@ class TrainConfig:
             )
         if self.scenario not in SCENARIOS:
             raise unknown("scenario", self.scenario, SCENARIOS)
-        if not self.lr > 0 or not self.clip > 0:
-            raise UsageError(f"lr and clip must be above 0, got {self.lr} and {self.clip}.")
+        if not 0 < self.lr < math.inf or not self.clip > 0:
+            raise UsageError(f"lr and clip must be above 0 and lr finite, got {self.lr} and {self.clip}.")
 
     @property
     def chunk_size(self) -> int:

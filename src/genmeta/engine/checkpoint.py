@@ -7,6 +7,7 @@ import dataclasses
 import io
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,11 +240,11 @@ def read_tensors(path: str | Path, prefix: str) -> dict[str, Tensor]:
 def find(path: str | Path) -> Path:
     """The checkpoint file that ``path`` means: the file itself, or the best model of a run directory."""
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # never raises, whatever the path
         path = path / MODEL
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise CheckpointError(f"{str(path.parent)!r} holds no {MODEL}. Give a finished run or a checkpoint file.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"There is no checkpoint {str(path)!r}. Give a run directory or a {MODEL}.")
     return path
 

@@ -20,12 +20,13 @@ class ProgressBar:
     """
 
     def __init__(self, title: str, total: int, *, show: bool = True, every: float = 30.0) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False, emoji=False)  # titles hold names of files
         self._show, self._title, self._total, self._every = show, title, total, every
         self._last = time.monotonic()
         self._bar: Progress | None = None
         if show and self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            title_column = TextColumn("{task.description}", markup=False)
+            columns = (title_column, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                        TextColumn("{task.fields[note]}"))  # fmt: skip
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._task = self._bar.add_task(title, total=total, note="")

@@ -30,8 +30,18 @@ def keep_freed_memory() -> bool:
     return False
 
 
+#: Beyond some thousands of threads, OpenMP ends the process.
+MOST_THREADS = 1024
+
+
 def use_threads(threads: int) -> None:
-    """Limits torch to ``threads`` CPU threads; 0 leaves its own choice."""
+    """Limits torch to ``threads`` CPU threads; 0 leaves its own choice.
+
+    Raises:
+        UsageError: a negative number, or more than :data:`MOST_THREADS`, for which OpenMP ends the process.
+    """
+    if not 0 <= threads <= MOST_THREADS:
+        raise UsageError(f"--threads takes a number from 0 to {MOST_THREADS}, got {threads}.")
     if threads > 0:
         torch.set_num_threads(threads)
 

@@ -57,7 +57,7 @@ def export_onnx(model: ImageModel, path: str | Path) -> float:
 
     Raises:
         UsageError: the packages that export needs are not installed.
-        GenmetaError: the exported file does not answer the same; it is not written.
+        GenmetaError: torch's exporter cannot export the model, or the file does not answer the same; it is not written.
     """
     onnx, onnxruntime = _packages()
     pixels = model.pixels
@@ -65,6 +65,28 @@ def export_onnx(model: ImageModel, path: str | Path) -> float:
         raise UsageError("Export runs on the CPU: save the model, load it again, and export that.")
     answer = Answer(model._trained.meta_learner, model._adapted, model.temperature_).eval()
     noise = numpy_rng(seeded("export")).integers(0, 256, (_TRIED, *pixels.shape), dtype=np.uint8)
+    try:
+        data, expected = _exported(answer, noise, onnx, _metadata(model))
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        answers = session.run(None, {"images": noise})[0]
+    except Exception as error:  # the exporter and the runtime raise kinds of their own, and many of them
+        what = str(error).strip().partition("\n")[0][:200]
+        raise GenmetaError(
+            f"This model cannot be exported ({type(error).__name__}: {what}). Use the safetensors file, and report it."
+        ) from error
+    difference = float(np.abs(answers - expected).max())
+    if not difference <= TOLERANCE:
+        raise GenmetaError(
+            f"The ONNX file differs from PyTorch by {difference:.2g} in a probability; at most {TOLERANCE:g} passes. "
+            "It was not written: use the safetensors file, and report this."
+        )
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+    return difference
+
+
+def _exported(answer: Answer, noise: np.ndarray, onnx: Any, metadata: dict[str, str]) -> tuple[bytes, np.ndarray]:
+    """The file's content, and PyTorch's answers to ``noise``."""
     with torch.no_grad(), _quiet():
         batch = torch.export.Dim("N", min=1)
         program: Any = torch.onnx.export(
@@ -79,18 +101,8 @@ def export_onnx(model: ImageModel, path: str | Path) -> float:
         )
         expected = answer(torch.from_numpy(noise)).numpy()
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, _metadata(model))
-    data = proto.SerializeToString()
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    difference = float(np.abs(session.run(None, {"images": noise})[0] - expected).max())
-    if not difference <= TOLERANCE:
-        raise GenmetaError(
-            f"The ONNX file differs from PyTorch by {difference:.2g} in a probability; at most {TOLERANCE:g} passes. "
-            "It was not written: use the safetensors file, and report this."
-        )
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-    return difference
+    onnx.helper.set_model_props(proto, metadata)
+    return proto.SerializeToString(), expected
 
 
 @contextlib.contextmanager

@@ -196,12 +196,12 @@ class ImageModel:
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """From probabilities ``[N K]`` to labels ``[N]``, as :meth:`predict` does."""
         self._check_fitted()
+        self._check_threshold()
         labels = self.classes_[probabilities.argmax(1)]
         if self.unknown_threshold is None:
             return labels
-        text = self.classes_.dtype.kind in "US"
-        if text:
-            labels = labels.astype(np.result_type(labels, np.asarray(UNKNOWN)))
+        text = self.classes_.dtype.kind == "U"
+        labels = labels.astype(np.result_type(labels, np.asarray(UNKNOWN)) if text else np.int64)
         labels[probabilities.max(1) < self.unknown_threshold] = UNKNOWN if text else -1
         return labels
 
@@ -250,6 +250,9 @@ class ImageModel:
             raise UsageError("device='cuda' needs a CUDA GPU that torch can use, and there is none. Use auto or cpu.")
         if self.steps is not None and self.steps < 0:
             raise UsageError(f"steps must be 0 or more, got {self.steps}.")
+        self._check_threshold()
+
+    def _check_threshold(self) -> None:
         if self.unknown_threshold is not None and not 0 <= self.unknown_threshold <= 1:
             raise UsageError(f"unknown_threshold is a probability between 0 and 1, got {self.unknown_threshold}.")
 

@@ -20,7 +20,10 @@ def as_labels(labels: Iterable[Any], n_images: int) -> np.ndarray:
     Raises:
         UsageError: not one label per image, or labels that are missing or of different kinds.
     """
-    array = np.asarray(labels if isinstance(labels, np.ndarray) else list(labels))
+    try:
+        array = np.asarray(labels if isinstance(labels, np.ndarray) else list(labels))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"Labels are no flat list ({error}). Give one name or whole number per image.") from error
     if array.ndim != 1 or len(array) != n_images:
         raise UsageError(
             f"Expected one label for each of the {n_images} images, got labels of shape {array.shape}. "
@@ -41,7 +44,21 @@ def as_labels(labels: Iterable[Any], n_images: int) -> np.ndarray:
                 "Give all of them as text or all as whole numbers."
             )
         array = array.astype(str)
+    if array.dtype.kind not in "biuU":
+        raise UsageError(f"Labels of type {array.dtype} are no classes. Give names or whole numbers.")
+    for label in np.unique(array) if array.dtype.kind == "U" else ():
+        if not _is_text(str(label)):
+            raise UsageError(f"The label {str(label)!r} is no text that can be saved. Rename the class or its folder.")
     return array
+
+
+def _is_text(label: str) -> bool:
+    """Names of folders need not be text; then they hold halves of characters."""
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

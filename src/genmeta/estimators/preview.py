@@ -61,6 +61,7 @@ def save_preview(path: str | Path, picture: Image.Image) -> None:
 
 def _short(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """``text``, cut at the right where it is wider than ``width`` pixels; what the font cannot draw becomes ``?``."""
+    text = " ".join(text.split())
     if not isinstance(font, ImageFont.FreeTypeFont):
         text = text.encode("latin-1", "replace").decode("latin-1")
     while draw.textlength(text, font) > width and len(text) > 1:

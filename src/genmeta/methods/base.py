@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ def make_options(method: Method, given: Mapping[str, Any]) -> Any:
     Values may be strings, as a command line has them; they are read as the type of the default.
 
     Raises:
-        UsageError: the method has no such option, or the value is not of its type.
+        UsageError: the method has no such option, or the value is not of its type: negative counts, infinite numbers.
     """
     fields = {field.name: field for field in dataclasses.fields(method.options)}
     values = {}
@@ -105,11 +106,18 @@ def _read(method: str, name: str, value: Any, default: Any) -> Any:
         except (TypeError, ValueError, OverflowError):
             read = None
         # 5.7 steps are not 5 steps
-        if read is not None and (kind is not int or float(read) == float(value)):
+        if read is not None and (kind is not int or float(read) == float(value)) and _is_usable(read):
             return read
     raise UsageError(
         f"Option {name!r} of {method!r} takes a value of type {kind.__name__} such as {default!r}, got {value!r}."
     )
+
+
+def _is_usable(value: Any) -> bool:
+    """Counts are not negative, nor more than a tensor can have; other numbers are finite."""
+    if isinstance(value, int):
+        return 0 <= value < 2**31
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def written_spec(learner: Learner, vision: VisualTask, space: str) -> ParamSpec:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from genmeta.adapters import Adapter
 from genmeta.core import batching
+from genmeta.core.errors import UsageError
 from genmeta.core.spec import ParamSpec
 from genmeta.core.types import ROWS, Context, Examples, Outcome, Start, Targets, Task, Tokens, Weights
 from genmeta.generators import (
@@ -32,6 +33,9 @@ from genmeta.vision import VisualTask
 
 #: Images of one chunk of tasks where weights are shared by all tasks; bounds memory, not results.
 IMAGES_PER_CHUNK = 480
+#: Adaptation steps that may be asked for; their weights are all kept.
+MOST_STEPS = 100_000
+MOST_SAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -262,7 +266,11 @@ class MetaLearner(nn.Module):
                 adapted.
         """
         steps = self.inner_steps if steps is None else steps
+        if not 0 <= steps <= MOST_STEPS:
+            raise UsageError(f"Adaptation takes 0 to {MOST_STEPS} steps, got {steps}.")
         samples = samples or self.samples
+        if not 1 <= samples <= MOST_SAMPLES:
+            raise UsageError(f"A prediction averages 1 to {MOST_SAMPLES} samples of the start, got {samples}.")
         memory = FeatureMemory(self.learner, support.images, self._names)
         start = self._start(support, ways, rng, samples, memory, evidence, kept)
         targets, share = support.repeat(samples).targets, samples

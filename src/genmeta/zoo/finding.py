@@ -28,7 +28,7 @@ def find(model: str | os.PathLike[str]) -> Path:
     text = os.fspath(model)
     path = Path(text)
     forced = text.startswith("hf:")
-    if not forced and path.exists():
+    if not forced and os.path.exists(path):  # never raises, whatever the path
         return path
     if not forced and (here := shipped(text)) is not None:
         return here
