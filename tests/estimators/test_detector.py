@@ -81,7 +81,7 @@ def test_bad_boxes(model: Path, boxes: Any, labels: Any, error: type[Exception],
 
 
 def test_bad_settings_and_order(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="steps must be 0 or more, got -1"):
+    with pytest.raises(UsageError, match="steps must be 0 or more, a whole number, got -1"):
         FewShotDetector(model, steps=-1).fit([scene(0)], [[BOX]], [["a"]])
     with pytest.raises(UsageError, match="threshold is a score between 0 and 1, got 2"):
         FewShotDetector(model, threshold=2).fit([scene(0)], [[BOX]], [["a"]])

@@ -98,7 +98,7 @@ def test_what_cannot_be_used_is_refused(model: Path, tmp_path: Path) -> None:
         segmenter.fit([image], [np.full_like(mask, 3)])
     with pytest.raises(DataError, match=r"The masks hold 0 classes \(no label at all\)"):
         segmenter.fit([image], [np.full_like(mask, -1)])
-    with pytest.raises(UsageError, match=r"steps must be 0 or more, got -1"):
+    with pytest.raises(UsageError, match=r"steps must be 0 or more, a whole number, got -1"):
         FewShotSegmenter(model, steps=-1).fit([image], [mask])
     other = checkpoint(tmp_path / "model.safetensors", "classification")
     with pytest.raises(UsageError, match=r"is a checkpoint of classification\. Use one .* --vision segmentation"):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from genmeta.core.errors import RunError
+from genmeta.core.errors import RunError, UsageError
 
 
 def explain_os_error(error: OSError, path: Path, doing: str) -> RunError:
@@ -32,7 +32,10 @@ def atomic_path(path: str | Path, doing: str = "writing") -> Iterator[Path]:
     Raises:
         RunError: the disk is full, the directory is read-only, ... (the target keeps its earlier content); or the
             target is there and no file, such as ``/dev/null``, which a rename would replace.
+        UsageError: it is no path.
     """
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise UsageError(f"Expected the path of a file to write, got {path!r}.")
     path = Path(path)
     if os.path.exists(path) and not os.path.isfile(path):
         raise RunError(f"Failed {doing} {str(path)!r}: it is a folder or a device. Give the name of a file.")

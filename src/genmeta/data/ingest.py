@@ -126,7 +126,12 @@ def _bytes(path: Path) -> bytes:
 def _channels_last(image: np.ndarray | torch.Tensor) -> np.ndarray:
     """``[H W]`` or ``[H W C]``; where a shape allows both orders, tensors have channels first and arrays last."""
     first_before_last = isinstance(image, torch.Tensor)
-    array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else image
+    try:
+        array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else image
+    except (TypeError, RuntimeError) as error:  # sparse, bfloat16, or without storage
+        raise BadImageError(
+            f"is a tensor that numpy cannot hold ({str(error)[:100]}); give a dense float32 one"
+        ) from error
     if array.ndim == 2:
         return array
     shape = array.shape

@@ -147,6 +147,8 @@ def build(header: Mapping[str, Any], path: str | Path, prefix: str = "") -> Meta
     """
     try:
         _refuse_absurd(header["learner"], header["options"])
+        if not isinstance(header.get("card", {}), dict):
+            raise TypeError(f"its card is {header['card']!r}")
         with torch.device("meta"), _few_parameters():
             sketch = _model(header)
         _same_tensors(sketch, path, prefix, bool(header.get("changes")))

@@ -17,6 +17,7 @@ from genmeta.data.ingest import ImageLike, as_sequence, read_sized_images
 from genmeta.data.pixels import Pixels
 from genmeta.engine import Trained
 from genmeta.estimators import saving
+from genmeta.estimators.checks import check_probability, check_steps
 from genmeta.estimators.classifier import NotFittedEstimator
 from genmeta.estimators.fitting import BATCH, to_tensor
 from genmeta.methods import Adapted
@@ -89,10 +90,8 @@ class FewShotDetector(BaseEstimator):
             DataError: an image cannot be read, a box lies outside its image, or there is no box at all.
             CheckpointError: there is no such checkpoint.
         """
-        if self.steps is not None and self.steps < 0:
-            raise UsageError(f"steps must be 0 or more, got {self.steps}.")
-        if not 0 <= self.threshold <= 1:
-            raise UsageError(f"threshold is a score between 0 and 1, got {self.threshold}.")
+        check_steps(self.steps)
+        check_probability("threshold", self.threshold, "score")
         trained = from_pretrained(self.model)
         if not isinstance(trained.meta_learner.vision, Detection):
             raise UsageError(

@@ -21,6 +21,7 @@ from genmeta.data.pixels import Pixels
 from genmeta.engine import Trained
 from genmeta.estimators import fitting, saving
 from genmeta.estimators.calibration import fit_temperature, prior_temperature
+from genmeta.estimators.checks import check_probability, check_steps
 from genmeta.estimators.held_out import hold_out, nothing
 from genmeta.estimators.labels import UNKNOWN, as_labels, encode, warn_of_contradictions
 from genmeta.methods import Adapted, MetaLearner
@@ -197,6 +198,11 @@ class ImageModel:
         """From probabilities ``[N K]`` to labels ``[N]``, as :meth:`predict` does."""
         self._check_fitted()
         self._check_threshold()
+        if probabilities.ndim != 2 or probabilities.shape[1] != len(self.classes_):
+            raise UsageError(
+                f"Expected probabilities [N {len(self.classes_)}], of every class, got shape {probabilities.shape}. "
+                "Give what predict_proba returns."
+            )
         labels = self.classes_[probabilities.argmax(1)]
         if self.unknown_threshold is None:
             return labels
@@ -245,16 +251,15 @@ class ImageModel:
 
     def _check_settings(self) -> None:
         if self.device not in DEVICES:
-            raise unknown("device", self.device, DEVICES)
+            raise unknown("device", str(self.device), DEVICES)
         if self.device == "cuda" and not torch.cuda.is_available():
             raise UsageError("device='cuda' needs a CUDA GPU that torch can use, and there is none. Use auto or cpu.")
-        if self.steps is not None and self.steps < 0:
-            raise UsageError(f"steps must be 0 or more, got {self.steps}.")
+        check_steps(self.steps)
         self._check_threshold()
 
     def _check_threshold(self) -> None:
-        if self.unknown_threshold is not None and not 0 <= self.unknown_threshold <= 1:
-            raise UsageError(f"unknown_threshold is a probability between 0 and 1, got {self.unknown_threshold}.")
+        if self.unknown_threshold is not None:
+            check_probability("unknown_threshold", self.unknown_threshold, "probability")
 
     def _torch_device(self) -> torch.device:
         wanted = self.device != "cpu" and torch.cuda.is_available()

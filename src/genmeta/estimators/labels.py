@@ -21,7 +21,10 @@ def as_labels(labels: Iterable[Any], n_images: int) -> np.ndarray:
         UsageError: not one label per image, or labels that are missing or of different kinds.
     """
     try:
-        array = np.asarray(labels if isinstance(labels, np.ndarray) else list(labels))
+        given = labels if isinstance(labels, np.ndarray) else list(labels)
+        if isinstance(given, list) and len({isinstance(label, str) for label in given}) > 1:
+            given = np.array(given, dtype=object)  # numpy would make text of the numbers
+        array = np.asarray(given)
     except (TypeError, ValueError) as error:
         raise UsageError(f"Labels are no flat list ({error}). Give one name or whole number per image.") from error
     if array.ndim != 1 or len(array) != n_images:
@@ -38,6 +41,8 @@ def as_labels(labels: Iterable[Any], n_images: int) -> np.ndarray:
             raise UsageError(f"Labels such as {array[0]!r} are no classes. Give names or whole numbers.")
     if array.dtype.kind == "O":
         kinds = {type(label) for label in array}
+        if kinds == {int}:
+            raise UsageError(f"Labels such as {max(array, key=abs)!r} are no classes: they do not fit into 64 bits.")
         if kinds != {str}:
             raise UsageError(
                 f"Labels are of different kinds: {', '.join(sorted(kind.__name__ for kind in kinds))}. "

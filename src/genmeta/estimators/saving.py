@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from genmeta.core.errors import CheckpointError
 from genmeta.core.types import ROWS, Start, Tokens
 from genmeta.engine import Trained, read_header
 from genmeta.engine.checkpoint import build, changes, load_weights, read_tensors, save_tensors
+from genmeta.estimators.checks import is_whole
 from genmeta.methods import Adapted, State
 
 if TYPE_CHECKING:
@@ -110,8 +112,12 @@ def read(path: Path, kind: str, *, background: int = 0) -> Fitted:
         state = _read_state(path)
         rows = state.weights[ROWS].shape
         classes = np.asarray(fitted["classes"], dtype=str if fitted["text"] else np.int64)
-        start = Start({}, {}, torch.zeros(rows[0]), int(fitted["samples"]))
-        adapted = Adapted({int(fitted["step"]): state}, start, [], int(fitted["share"]))
+        if classes.ndim != 1:
+            raise ValueError(f"its classes are {fitted['classes']!r}")
+        step, samples, share = (fitted[name] for name in ("step", "samples", "share"))
+        if not is_whole(step) or step < 0 or samples != rows[0] or share not in (1, samples):
+            raise ValueError(f"step {step!r}, share {share!r} and samples {samples!r} for {rows[0]} starts")
+        adapted = Adapted({step: state}, Start({}, {}, torch.zeros(rows[0]), samples), [], share)
     if rows[1] != len(classes) + background or rows[1] < 2:
         raise CheckpointError(f"{str(path)!r} has {rows[1]} rows for {len(classes)} classes. Fit it again.")
     return Fitted(Trained(meta_learner, header), adapted, classes, fitted)
@@ -122,7 +128,7 @@ def whole(path: Path) -> Iterator[None]:
     """What is missing or of a wrong kind in a file is said as such."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{str(path)!r} is not a whole fitted model: {error}. Fit it again.") from error
 
 
@@ -152,6 +158,9 @@ def load(kind: type[ModelT], path: Path) -> ModelT:
         model.n_support_ = np.bincount(model._targets, minlength=len(model.classes_))
         for name in _MEASURED:
             setattr(model, name, fitted.about[name])
+        if not 0 < float(model.temperature_) < math.inf or isinstance(model.temperature_, str):
+            raise ValueError(f"its temperature is {model.temperature_!r}")
+        model._check_threshold()
     return model
 
 

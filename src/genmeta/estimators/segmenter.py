@@ -18,6 +18,7 @@ from genmeta.data.ingest import ImageLike, as_sequence, read_sized_images
 from genmeta.data.pixels import Pixels
 from genmeta.engine import Trained
 from genmeta.estimators import saving
+from genmeta.estimators.checks import check_steps
 from genmeta.estimators.classifier import NotFittedEstimator
 from genmeta.estimators.fitting import to_tensor
 from genmeta.methods import Adapted
@@ -72,8 +73,7 @@ class FewShotSegmenter(BaseEstimator):
             DataError: an image cannot be read, a mask does not fit its image or is not one, or all is of one class.
             CheckpointError: there is no such checkpoint.
         """
-        if self.steps is not None and self.steps < 0:
-            raise UsageError(f"steps must be 0 or more, got {self.steps}.")
+        check_steps(self.steps)
         trained = from_pretrained(self.model)
         if not isinstance(trained.meta_learner.vision, Segmentation):
             raise UsageError(

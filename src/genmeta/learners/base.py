@@ -21,6 +21,10 @@ Statistics = dict[str, batching.Moments]
 SPACES = ("rows", "film", "all")
 
 
+#: Side of the largest images that a learner reads.
+MOST_PIXELS = 4096
+
+
 @dataclass(frozen=True)
 class LearnerConfig:
     """Settings of a learner; saved in every checkpoint.
@@ -44,12 +48,18 @@ class LearnerConfig:
     extra: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("channels", "size", "width", "groups", "extra"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise UsageError(f"A learner's {name} is a whole number, got {value!r}.")
         if self.norm not in ("group", "batch"):
             raise unknown("norm", self.norm, ("group", "batch"))
         if self.channels not in (1, 3):
             raise UsageError(f"A learner reads images of 1 or 3 channels, got channels={self.channels}.")
         if self.size < 8:
             raise UsageError(f"Images of {self.size} pixels are too small: use size 8 or more.")
+        if self.size > MOST_PIXELS:
+            raise UsageError(f"Images of {self.size} pixels a side are too large: use size {MOST_PIXELS} or less.")
         if self.width < 0 or self.groups < 1:
             raise UsageError(f"width must be 0 or more and groups 1 or more, got {self.width} and {self.groups}.")
         if self.extra < 0:

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from genmeta.core.errors import CheckpointError
+from genmeta.core.errors import CheckpointError, UsageError
 from genmeta.engine import Trained, load
 from genmeta.zoo.hub import fetch
 from genmeta.zoo.shipped import names, shipped
@@ -24,8 +24,11 @@ def find(model: str | os.PathLike[str]) -> Path:
 
     Raises:
         CheckpointError: it is none of these.
+        UsageError: it is no text or path at all.
     """
-    text = os.fspath(model)
+    if not isinstance(model, str | os.PathLike):
+        raise UsageError(f"A checkpoint is a name, a path or a Hugging Face Hub id, got {type(model).__name__}.")
+    text = str(os.fspath(model))
     path = Path(text)
     forced = text.startswith("hf:")
     if not forced and os.path.exists(path):  # never raises, whatever the path
