@@ -85,6 +85,20 @@ def test_an_unknown_part_to_move() -> None:
         build_method("abml", make_learner(), options={"moves": "men"})
 
 
+@pytest.mark.parametrize(
+    "name,option,value,message",
+    [
+        ("hypernet", "context", 7, r"The options context=7 make no model of 'hypernet': embed_dim must be divisible"),
+        ("hypernet", "context", 0, "The options context=0 make no model of 'hypernet': "),
+        ("autoregressive", "heads", 0, "The options heads=0 make no model of 'autoregressive': "),
+        ("anpml", "context", 7, "A context of size 7 cannot be shared by 4 heads: take a multiple"),
+    ],
+)
+def test_options_that_make_no_model(name: str, option: str, value: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        build_method(name, make_learner(), options={option: value})
+
+
 def test_film_transfer_writes_one_start() -> None:
     learner = build_learner(LearnerConfig("efficientnet-lite0", 3, 32), seeded(0))
     it = build_method("film-transfer", learner)

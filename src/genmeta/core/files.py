@@ -32,11 +32,11 @@ def atomic_path(path: str | Path, doing: str = "writing") -> Iterator[Path]:
     Raises:
         RunError: the disk is full, the directory is read-only, ... (the target keeps its earlier content); or the
             target is there and no file, such as ``/dev/null``, which a rename would replace.
-        UsageError: it is no path.
+        UsageError: no file can be called so.
     """
-    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
-        raise UsageError(f"Expected the path of a file to write, got {path!r}.")
     path = Path(path)
+    if "\0" in str(path):
+        raise UsageError(f"Expected the path of a file to write, got {str(path)!r}.")
     if os.path.exists(path) and not os.path.isfile(path):
         raise RunError(f"Failed {doing} {str(path)!r}: it is a folder or a device. Give the name of a file.")
     temporary: Path | None = None

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genmeta.core import batching
+from genmeta.core.errors import UsageError
 from genmeta.core.types import Context, Tokens
 
 
@@ -25,10 +26,15 @@ class AttentiveEncoder(nn.Module):
         feature_size: ``D`` of the evidence.
         width: size of both contexts.
         heads: of the self-attention.
+
+    Raises:
+        UsageError: a width that the heads do not divide.
     """
 
     def __init__(self, feature_size: int, width: int = 128, heads: int = 4) -> None:
         super().__init__()
+        if width < 1 or width % heads:
+            raise UsageError(f"A context of size {width} cannot be shared by {heads} heads: take a multiple.")
         self.width, self.heads = width, heads
         self.embed = nn.Sequential(
             nn.LayerNorm(feature_size), nn.Linear(feature_size, width), nn.GELU(), nn.Linear(width, width)

@@ -24,7 +24,7 @@ def check_probability(name: str, value: Any, what: str) -> None:
     Raises:
         UsageError: anything else.
     """
-    if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+    if not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
         raise UsageError(f"{name} is a {what} between 0 and 1, got {value}.")
 
 

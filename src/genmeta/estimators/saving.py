@@ -158,8 +158,9 @@ def load(kind: type[ModelT], path: Path) -> ModelT:
         model.n_support_ = np.bincount(model._targets, minlength=len(model.classes_))
         for name in _MEASURED:
             setattr(model, name, fitted.about[name])
-        if not 0 < float(model.temperature_) < math.inf or isinstance(model.temperature_, str):
-            raise ValueError(f"its temperature is {model.temperature_!r}")
+        temperature = fitted.about["temperature_"]
+        if isinstance(temperature, str) or not 0 < float(temperature) < math.inf:
+            raise ValueError(f"its temperature is {temperature!r}")
         model._check_threshold()
     return model
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from genmeta.core.errors import UsageError
+from genmeta.core.errors import GenmetaError, UsageError
 from genmeta.core.randomness import lent_to_torch, seeded
 from genmeta.learners import LEARNERS, Learner
 from genmeta.methods import (  # noqa: F401  (they register themselves)
@@ -114,8 +114,8 @@ def build_method(
         options: replaces the method's defaults, see ``genmeta list methods``.
 
     Raises:
-        UsageError: unknown method or option, a method of another visual task, or a learner that does not give what the
-            visual task reads.
+        UsageError: unknown method or option, options that do not fit together, a method of another visual task, or a
+            learner that does not give what the visual task reads.
     """
     method, vision = find_method(name), vision or Classification()
     asked = SHARED if isinstance(vision, SharedMaps) else (vision.name,)
@@ -126,8 +126,16 @@ def build_method(
         )
     fits(learner, vision)
     rng = rng or seeded(0, "method", name)
-    with lent_to_torch(rng):
-        meta_learner = method.build(make_options(method, options or {}), learner, vision, rng)
+    try:
+        chosen = make_options(method, options or {})
+        with lent_to_torch(rng):
+            meta_learner = method.build(chosen, learner, vision, rng)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, GenmetaError) or not options:
+            raise
+        # widths that heads do not divide, layers of nothing: torch refuses them, each in its own way
+        given = ", ".join(f"{option}={value}" for option, value in options.items())
+        raise UsageError(f"The options {given} make no model of {name!r}: {error}") from error
     add_token(meta_learner)
     return meta_learner
 
