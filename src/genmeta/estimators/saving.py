@@ -161,6 +161,7 @@ def load(kind: type[ModelT], path: Path) -> ModelT:
         temperature = fitted.about["temperature_"]
         if isinstance(temperature, str) or not 0 < float(temperature) < math.inf:
             raise ValueError(f"its temperature is {temperature!r}")
+        model.temperature_ = float(temperature)
         model._check_threshold()
     return model
 
