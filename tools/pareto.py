@@ -39,7 +39,7 @@ def main() -> None:
     for name, first in runs[0].items():
         middle = [row[name].points[len(row[name].points) // 2] for row in runs]
         rows[name] = {
-            "networks": NETWORKS if name == BASE else 1,
+            "networks": NETWORKS if name.startswith(BASE) else 1,
             "parameters": first.parameters,
             "training_steps": first.steps,
             "preferences": len(first.points),

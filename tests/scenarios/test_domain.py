@@ -18,9 +18,12 @@ from genmeta.core.types import IGNORE
 from genmeta.data.domains import DomainImages, open_domains
 from genmeta.data.styles import written
 from genmeta.engine import load, train
+from genmeta.engine.evaluation import episodes
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import DOMAIN_METHODS, MetaLearner, build_method
+from genmeta.reports.scenarios import domain_table
 from genmeta.scenarios.domain import DomainScores, domain_json, score_domains, worst_difference
+from genmeta.scenarios.domain_check import Check, check_domains, estimated_accuracy, source_threshold
 from genmeta.scenarios.protocols import Protocol, domain_rows
 from genmeta.tasks.domains import DomainTasks
 from genmeta.vision import DomainClassification
@@ -253,3 +256,73 @@ def test_unknown_domains_and_data() -> None:
         toy().numbers(("d0", "d7"))
     with pytest.raises(UsageError, match=r"Unknown data set of domains 'glyph-stiles'\. Did you mean 'glyph-styles'"):
         open_domains("glyph-stiles")
+
+
+def test_a_few_labelled_images_of_the_domain(tmp_path: Path) -> None:
+    config = TrainConfig(
+        method="domain-film", data="rotated-digits?size=12", run=str(tmp_path / "run"), scenario="domain",
+        hold_out="75 degrees", labelled=True, shots="10", queries=10, steps=2, tasks_per_batch=2, width=16,
+        validate_every=2, validate_tasks=2,
+    )  # fmt: skip
+    trained = train(config, progress=False)
+    how = {"shots": 10, "queries": 10, "episodes": 3, "steps": (0, 1), "progress": False}
+    told = domain_rows({"a": trained}, config.data, Protocol("domain", labelled=True), **how)  # type: ignore[arg-type]
+    untold = domain_rows({"a": trained}, config.data, Protocol("domain"), **how)  # type: ignore[arg-type]
+    assert list(told) == ["a", "a, 1 steps"]
+    assert any(not np.array_equal(told[row].nll["75 degrees"], untold[row].nll["75 degrees"]) for row in told)
+    with pytest.raises(UsageError, match="about the images shown of a domain"):
+        train(dataclasses.replace(config, method="protonet", scenario="few-shot", hold_out=""), progress=False)
+
+
+def test_the_threshold_makes_the_share_above_it_the_accuracy() -> None:
+    data, it = toy(each=30), tiny("erm")
+    with torch.no_grad():
+        it.row_base.get_parameter("row").normal_(generator=seeded(1))
+    sources = np.array([0, 2])
+    threshold = source_threshold(it, data, sources, shots=4)
+    task = episodes(DomainTasks(data, sources, "val", shots=4, queries=18), 0, 40, 0)
+    with torch.no_grad():
+        outputs = it.answers(task, 0, seeded(0))[0][0]
+    confidence, guess = torch.softmax(outputs.double(), -1).max(-1)
+    accuracy = (guess == task.query.labels).double().mean()
+    assert (confidence > threshold).double().mean().item() == pytest.approx(float(accuracy), abs=0.01)
+
+
+def test_the_check_sees_neither_labels_nor_the_held_out_domain_before_it_is_asked() -> None:
+    data, it = toy(each=30), tiny("domain-film")
+    with torch.no_grad():
+        it.row_base.get_parameter("row").normal_(generator=seeded(1))
+    sources, held_out = np.array([0, 2]), np.array([1])
+    # other images and other labels of the held-out domain leave the threshold where it is
+    changed = dataclasses.replace(data, images=np.where((data.domains == 1)[:, None, None, None], 7, data.images))
+    labels = np.where(data.domains == 1, 0, data.labels)
+    first = source_threshold(it, data, sources, shots=4)
+    assert first == source_threshold(it, dataclasses.replace(changed, labels=labels), sources, shots=4)
+    rows = {"erm": (it, 0), "other": (tiny("erm"), 0)}
+    how = {"shots": 6, "queries": 4, "episodes": 3}
+    scores = {row: score_domains(each, data, held_out, **how) for row, (each, _) in rows.items()}  # type: ignore[arg-type]
+    one, two = (
+        check_domains(rows, scores, which, sources, held_out, reference="erm", **how)  # type: ignore[arg-type]
+        for which in (data, dataclasses.replace(data, labels=labels))
+    )
+    for row in rows:
+        assert np.array_equal(one.estimates[row]["d1"], two.estimates[row]["d1"])
+    with pytest.raises(UsageError, match="A domain is judged by images"):
+        estimated_accuracy(it, torch.zeros(1, 1, 12, 12), 0.5, classes=3)
+
+
+def test_what_a_check_says_by_hand() -> None:
+    scores = {"erm": by_hand(a=[0.5, 0.5], b=[0.9, 0.9]), "film": by_hand(a=[0.6, 0.7], b=[0.6, 0.7])}
+    estimates = {"erm": {"a": np.array([0.4, 0.4]), "b": np.array([0.8, 0.8])}, "film": {"a": np.array([0.5, 0.3]),
+                 "b": np.array([0.7, 0.7])}}  # fmt: skip
+    check = Check(estimates, scores, "erm")
+    said = check.summary()
+    # level on a: the reference stays
+    assert said["recommended"] == {"a": "erm", "b": "erm"}
+    assert said["episodes_right"]["mean"] == 75  # type: ignore[index]
+    # followed on the first episode of a alone
+    assert said["gain_followed"]["mean"] == pytest.approx((10 + 0 + 0 + 0) / 4)  # type: ignore[index]
+    assert said["gain_always"]["film"]["mean"] == pytest.approx((10 + 20 - 30 - 20) / 4)  # type: ignore[index]
+    assert said["domains_right"] == {"right": 1, "of": 2}
+    assert json.dumps(said)
+    assert "best on a: erm, b: erm" in domain_table(scores, "erm", check).caption

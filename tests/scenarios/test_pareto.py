@@ -115,8 +115,8 @@ def test_rows_say_what_they_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genmeta.scenarios.pareto.TRAIN", 50)
     monkeypatch.setattr("genmeta.scenarios.pareto.TEST", 20)
     rows = pareto_rows(TINY, networks=2)
-    assert [row.steps for row in rows.values()] == [6, 6, 6, 3]
-    assert [len(row.points) for row in rows.values()] == [2, 25, 2, 25]
+    assert [row.steps for row in rows.values()] == [6, 6, 6, 3, 12]
+    assert [len(row.points) for row in rows.values()] == [2, 25, 2, 25, 2]
     assert rows["single networks"].parameters == 2 * sum(
         p.numel() for p in ParetoNetwork(TINY, seeded(0), generated=False).parameters()
     )

@@ -50,6 +50,7 @@ class ScenarioFlags:
         scenario: few-shot; incremental (sessions of new classes); domain (a domain unseen in training); multitask
             (several visual tasks or data sets).
         hold_out: domains to keep from training and to score on, separated by commas; NAME* for all that begin so.
+        labelled: tell the classes of the images that are shown of a domain.
         base_classes: classes of an incremental stream's base session.
         base_shots: images of each of them.
         sessions: further sessions, of --ways classes with --shots images each.
@@ -60,6 +61,7 @@ class ScenarioFlags:
 
     scenario: Literal["few-shot", "incremental", "domain", "multitask"] = "few-shot"
     hold_out: str = ""
+    labelled: bool = False
     base_classes: int = 60
     base_shots: int = 15
     sessions: int = 8

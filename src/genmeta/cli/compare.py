@@ -94,6 +94,7 @@ def _training(method: Method, command: Compare, row: str, seed: int) -> TrainCon
         norm=command.norm,
         scenario=command.protocol.scenario,
         hold_out=command.protocol.hold_out,
+        labelled=command.protocol.labelled,
         lr=command.lr,
         # training from scratch would not be that from a pretrained start
         init="" if method.name == "scratch" else command.init,

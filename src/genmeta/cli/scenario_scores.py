@@ -17,7 +17,7 @@ from genmeta.scenarios.domain import domain_json
 from genmeta.scenarios.few_shot import describe_training
 from genmeta.scenarios.incremental import incremental_json
 from genmeta.scenarios.multitask import multitask_json, multitask_rows
-from genmeta.scenarios.protocols import Protocol, domain_rows, incremental_rows, protocol_json
+from genmeta.scenarios.protocols import Protocol, domain_check, domain_rows, incremental_rows, protocol_json
 
 
 def score_scenario(
@@ -58,20 +58,16 @@ def score_scenario(
         result = multitask_json(cells, first, {"scenario": "multitask", **asdict(config)})
         table, picture = multitask_table(cells, first), multitask_bars(cells)
     else:
-        of_domains = domain_rows(
-            trained,
-            config.data,
-            protocol,
-            shots=config.shots,
-            queries=config.queries,
-            steps=config.steps,
-            episodes=config.tasks,
-            seed=config.seed,
-        )
+        settings: dict[str, Any] = {name: getattr(config, name) for name in ("shots", "queries", "steps", "seed")}
+        settings["episodes"] = config.tasks
+        of_domains = domain_rows(trained, config.data, protocol, **settings)
         first = "erm" if "erm" in of_domains else next(iter(of_domains))
         more = {name: getattr(config, name) for name in ("data", "shots", "queries", "tasks", "adapt_steps", "seed")}
         result = domain_json(of_domains, first, protocol_json(protocol, **more))
-        table, picture = domain_table(of_domains, first), domain_bars(of_domains)
+        check = domain_check(trained, config.data, protocol, of_domains, first, **settings)
+        if check is not None:
+            result["check"] = check.summary()
+        table, picture = domain_table(of_domains, first, check), domain_bars(of_domains)
     made = provenance()
     described = {name: [describe_training(member) for member in members] for name, members in rows.items()}
     result = {**result, **made, "trained": {n: d if n in teams else d[0] for n, d in described.items()}}

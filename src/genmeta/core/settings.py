@@ -39,6 +39,8 @@ class TrainConfig:
             is of one visual task and one data set after the other).
         hold_out: with the domain scenario, the domains that training never sees, separated by commas; NAME* stands
             for all that begin with NAME.
+        labelled: with the domain scenario, tell the classes of a domain's support images: a few labelled images of it
+            instead of unlabelled ones.
         width: channels of the learner's first block; 0 for its default.
         norm: group, or batch with support statistics.
         size: image height and width; 0 for the data set's own.
@@ -77,6 +79,7 @@ class TrainConfig:
     learner: str = ""
     scenario: str = "few-shot"
     hold_out: str = ""
+    labelled: bool = False
     width: int = 0
     norm: str = "group"
     size: int = 0

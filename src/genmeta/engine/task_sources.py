@@ -65,6 +65,7 @@ def make_tasks(
     quarter_turns: bool = False,
     min_images: int = 0,
     hold_out: str = "",
+    labelled: bool = False,
 ) -> TaskDistribution:
     """The tasks of a visual task on opened data.
 
@@ -74,7 +75,8 @@ def make_tasks(
     """
     if isinstance(data, DomainImages):
         count = Range.parse(shots, "shots").high
-        return DomainTasks(data, data.sources(hold_out), split, shots=count, queries=queries, augment=augment)
+        sources = data.sources(hold_out)
+        return DomainTasks(data, sources, split, shots=count, queries=queries, labelled=labelled, augment=augment)
     if isinstance(data, SceneSource):
         for name, value in (("--augment", augment != "none"), ("--quarter-turns", quarter_turns)):
             if value:
@@ -93,14 +95,21 @@ def make_tasks(
 
 
 def validation_tasks(
-    data: Data, vision: str, ways: int, min_images: int, *, shots: str | Range = "1", hold_out: str = ""
+    data: Data,
+    vision: str,
+    ways: int,
+    min_images: int,
+    *,
+    shots: str | Range = "1",
+    hold_out: str = "",
+    labelled: bool = False,
 ) -> TaskDistribution | None:
     """1-shot tasks of held-out classes, ``ways``-way or as many as there are; ``None`` without any.
 
     Of domains: held-out images of the domains that are trained on, never of those that are held out.
     """
     if isinstance(data, DomainImages):
-        return make_tasks(data, vision, "val", ways=ways, shots=shots, queries=20, hold_out=hold_out)
+        return make_tasks(data, vision, "val", ways=ways, shots=shots, queries=20, hold_out=hold_out, labelled=labelled)
     if isinstance(data, SceneSource):
         there = len(data.splits["val"])
         if there < 1 or data.fewest_images("val") < 4:
@@ -128,6 +137,7 @@ def training_tasks(opened: Opened, config: TrainConfig) -> TaskDistribution:
         quarter_turns=config.quarter_turns and not dense,
         min_images=config.min_images,
         hold_out=config.hold_out,
+        labelled=config.labelled,
     )
 
 

@@ -232,6 +232,8 @@ def _settled(config: TrainConfig) -> tuple[TrainConfig, list[Opened]]:
         )
     if config.hold_out and not of_domains:
         raise UsageError(f"--hold-out {config.hold_out} names domains: it goes with --scenario domain.")
+    if config.labelled and not of_domains:
+        raise UsageError("--labelled is about the images shown of a domain: it goes with --scenario domain.")
     if of_domains:
         config = dataclasses.replace(config, vision=DomainClassification.name)
     opened = open_mixed(config)
@@ -265,7 +267,7 @@ def _validation(
     """A function that scores held-out classes, ``ways``-way (or as many as there are) 1-shot; ``None`` without any."""
     if config.vision not in (Classification.name, DomainClassification.name):
         ways = Range.parse(config.ways, "ways").high  # a map for 20 classes would take long for what it says
-    given = {"shots": config.shots, "hold_out": config.hold_out}
+    given: dict[str, Any] = {"shots": config.shots, "hold_out": config.hold_out, "labelled": config.labelled}
     found = ((kind, validation_tasks(data, kind, ways, config.min_images, **given)) for kind, data in opened)
     held_out = [(kind, tasks) for kind, tasks in found if tasks is not None]
     if not held_out:

@@ -55,7 +55,7 @@ class ParetoConfig:
     hidden: int = 64
     chunk: int = 1024
     alpha: float = 0.5
-    steps: int = 300
+    steps: int = 200
     batch: int = 128
     lr: float = 1e-2
 

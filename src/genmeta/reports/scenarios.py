@@ -12,6 +12,7 @@ from genmeta.reports.colours import series
 from genmeta.reports.svg import drawing, new_figure, plot_axes, shorten
 from genmeta.reports.tables import interval, number
 from genmeta.scenarios.domain import DomainScores, worst_difference
+from genmeta.scenarios.domain_check import Check
 from genmeta.scenarios.incremental import IncrementalScores
 
 
@@ -40,8 +41,11 @@ def incremental_table(scores: Mapping[str, IncrementalScores]) -> Table:
     return Table(headers, tuple(rows), caption)
 
 
-def domain_table(scores: Mapping[str, DomainScores], reference: str) -> Table:
-    """One row for each method; differences to the reference, episode by episode."""
+def domain_table(scores: Mapping[str, DomainScores], reference: str, check: Check | None = None) -> Table:
+    """One row for each method; differences to the reference, episode by episode.
+
+    A check adds what was foretold from unlabelled images, and what it recommends for each domain.
+    """
     rows = []
     for name, each in scores.items():
         domain, worst = each.worst
@@ -57,11 +61,20 @@ def domain_table(scores: Mapping[str, DomainScores], reference: str) -> Table:
                 MISSING if same else interval(worst_difference(each, base), 1, signed=True),
                 number(100 * float(np.mean(list(each.ece.values()))), 1),
                 number(each.milliseconds, 1),
+                *([] if check is None else [_foretold(check, name)]),
             )
         )
-    scores_of = ("Method", "average", "worst", "worst domain")
-    headers = (*scores_of, f"average to {reference}", f"worst to {reference}", "ECE", "ms")
-    return Table(headers, tuple(rows), "Accuracy on held-out domains in %, with 95 % intervals over episodes.")
+    scores_of, foretold = ("Method", "average", "worst", "worst domain"), () if check is None else ("foretold",)
+    headers = (*scores_of, f"average to {reference}", f"worst to {reference}", "ECE", "ms", *foretold)
+    caption = "Accuracy on held-out domains in %, with 95 % intervals over episodes."
+    if check is not None:
+        best = ", ".join(f"{domain}: {row}" for domain, row in check.recommended().items())
+        caption += f" Foretold, from unlabelled images alone: accuracy on average; best on {best}."
+    return Table(headers, tuple(rows), caption)
+
+
+def _foretold(check: Check, name: str) -> str:
+    return number(100 * float(np.mean([values.mean() for values in check.estimates[name].values()])), 1)
 
 
 @drawing()

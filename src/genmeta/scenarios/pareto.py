@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -103,28 +103,37 @@ def pareto_rows(config: ParetoConfig, *, networks: int = 5, seed: int = 0) -> di
         seed: of images, initial weights and order.
 
     Returns:
-        ``single networks``; ``hypernetwork`` with as many steps as all of them; ``hypernetwork, steps of one``; and the
-        first hypernetwork asked for the preferences of the single networks alone.
+        ``single networks``; ``hypernetwork``, with as many steps as all of them together, and the same asked for the
+        single networks' preferences alone; ``hypernetwork, steps of one``; ``single networks, each as long``.
     """
     data, held_out = two_digits("train", TRAIN, seed=seed), two_digits("test", TEST, seed=seed)
     few, many = preferences(networks), preferences(RAYS)
-    points: list[Point] = []
-    parameters = 0
-    for number, ray in enumerate(few):
-        network = ParetoNetwork(config, seeded(seed, "single", number), generated=False)
-        fit(network, data, config, seeded(seed, "order", number), ray)
-        points += points_of(network, held_out, ray[None])
-        parameters += _size(network)
-    rows = {"single networks": ParetoRow(tuple(points), parameters, networks * config.steps)}
-    for name, steps in (("hypernetwork", networks * config.steps), ("hypernetwork, steps of one", config.steps)):
-        longer = ParetoConfig(**{**vars(config), "steps": steps})
-        network = ParetoNetwork(longer, seeded(seed, "hypernetwork"))
-        fit(network, data, longer, seeded(seed, "order"))
-        rows[name] = ParetoRow(points_of(network, held_out, many), _size(network), steps)
-        if name == "hypernetwork":
-            asked = points_of(network, held_out, few)
-            rows[f"hypernetwork, {networks} preferences"] = ParetoRow(asked, _size(network), steps)
-    return rows
+    longer = replace(config, steps=networks * config.steps)
+
+    def singles(settings: ParetoConfig) -> ParetoRow:
+        points: list[Point] = []
+        parameters = 0
+        for number, ray in enumerate(few):
+            network = ParetoNetwork(settings, seeded(seed, "single", number), generated=False)
+            fit(network, data, settings, seeded(seed, "order", number), ray)
+            points += points_of(network, held_out, ray[None])
+            parameters += _size(network)
+        return ParetoRow(tuple(points), parameters, networks * settings.steps)
+
+    def hypernetwork(settings: ParetoConfig) -> ParetoNetwork:
+        network = ParetoNetwork(settings, seeded(seed, "hypernetwork"))
+        fit(network, data, settings, seeded(seed, "order"))
+        return network
+
+    whole, brief = hypernetwork(longer), hypernetwork(config)
+    size = _size(whole)
+    return {
+        "single networks": singles(config),
+        "hypernetwork": ParetoRow(points_of(whole, held_out, many), size, longer.steps),
+        f"hypernetwork, {networks} preferences": ParetoRow(points_of(whole, held_out, few), size, longer.steps),
+        "hypernetwork, steps of one": ParetoRow(points_of(brief, held_out, many), size, config.steps),
+        "single networks, each as long": singles(longer),
+    }
 
 
 def _size(network: ParetoNetwork) -> int:

@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 
+import numpy as np
+
 from genmeta.core.errors import UsageError, unknown
 from genmeta.core.settings import SCENARIOS
 from genmeta.data import open_dataset
-from genmeta.data.domains import open_domains
+from genmeta.data.domains import DomainImages, open_domains
 from genmeta.engine import Trained
 from genmeta.learners import Learner
 from genmeta.methods import MetaLearner, build_method
 from genmeta.scenarios.domain import DomainScores, score_domains
+from genmeta.scenarios.domain_check import Check, check_domains
 from genmeta.scenarios.incremental import IncrementalLearner, IncrementalScores, score_incremental
 from genmeta.scenarios.incremental_learners import Finetuning, WrittenRows
 from genmeta.tasks.sessions import IncrementalTasks
@@ -27,6 +30,7 @@ class Protocol:
     Attributes:
         scenario: few-shot, incremental or domain.
         hold_out: domains to score on, separated by commas; by default those that training held out.
+        labelled: tell the classes of the images that are shown of a domain.
         base_classes: classes of an incremental stream's base session.
         base_shots: images of each of them.
         sessions: further sessions.
@@ -37,6 +41,7 @@ class Protocol:
 
     scenario: str = "few-shot"
     hold_out: str = ""
+    labelled: bool = False
     base_classes: int = 60
     base_shots: int = 15
     sessions: int = 8
@@ -143,10 +148,71 @@ def domain_rows(
     Raises:
         UsageError: a checkpoint of another scenario, of another label set, or trained on a domain to score on.
     """
+    rows: dict[str, DomainScores] = {}
+    images, entries = _domain_entries(trained, data, protocol, steps)
+    for row, each, held_out, step in entries:
+        rows[row] = score_domains(
+            each.meta_learner,
+            images,
+            held_out,
+            shots=shots,
+            queries=queries,
+            steps=step,
+            episodes=episodes,
+            seed=seed,
+            labelled=protocol.labelled,
+            progress=progress,
+            title=row,
+        )
+    return rows
+
+
+def domain_check(
+    trained: Mapping[str, Trained],
+    data: str,
+    protocol: Protocol,
+    scores: Mapping[str, DomainScores],
+    reference: str,
+    *,
+    shots: int = 50,
+    queries: int = 50,
+    steps: tuple[int, ...] = (0,),
+    episodes: int = 20,
+    seed: int = 0,
+) -> Check | None:
+    """Foretells from unlabelled images which of the scored rows does best on each domain; arguments as in scoring.
+
+    Returns:
+        The check; ``None`` where there is nothing to foretell: one row, one image, labels told, or networks that were
+        trained on other data or other domains than each other.
+    """
+    images, entries = _domain_entries(trained, data, protocol, steps)
+    training = [each.config["training"] for _, each, *_ in entries]
+    alike = len({(t["data"], t["hold_out"]) for t in training}) == 1 and training[0]["data"] == data
+    if len(entries) < 2 or shots < 2 or protocol.labelled or not alike:
+        return None
+    return check_domains(
+        {row: (each.meta_learner, step) for row, each, _, step in entries},
+        scores,
+        images,
+        images.sources(training[0]["hold_out"]),
+        entries[0][2],
+        reference=reference,
+        shots=shots,
+        queries=queries,
+        episodes=episodes,
+        seed=seed,
+    )
+
+
+def _domain_entries(
+    trained: Mapping[str, Trained], data: str, protocol: Protocol, steps: tuple[int, ...]
+) -> tuple[DomainImages, list[tuple[str, Trained, np.ndarray, int]]]:
+    """The images; row, checkpoint, domains to score on and adaptation steps of every row."""
     first = _first(trained)
     config = first.meta_learner.learner.config
     images = open_domains(data, size=config.size, channels=config.channels)
-    rows: dict[str, DomainScores] = {}
+    entries: list[tuple[str, Trained, np.ndarray, int]] = []
     for name, each in trained.items():
         if each.vision != DomainClassification.name:
             raise UsageError(f"{name!r} was trained for another scenario. Train it with --scenario domain.")
@@ -159,21 +225,10 @@ def domain_rows(
         if training["data"] == data and set(images.sources(training["hold_out"])) & set(held_out):
             raise UsageError(f"{name!r} was trained on a domain that it is to be scored on. Name held-out ones alone.")
         moves = bool(each.meta_learner.step_sizes.shapes)
-        for step in steps if moves else (0,):
-            row = f"{name}, {step} steps" if step else name
-            rows[row] = score_domains(
-                each.meta_learner,
-                images,
-                held_out,
-                shots=shots,
-                queries=queries,
-                steps=step,
-                episodes=episodes,
-                seed=seed,
-                progress=progress,
-                title=row,
-            )
-    return rows
+        entries += [
+            (f"{name}, {step} steps" if step else name, each, held_out, step) for step in (steps if moves else (0,))
+        ]
+    return images, entries
 
 
 def protocol_json(protocol: Protocol, **more: object) -> dict[str, object]:
