@@ -153,7 +153,7 @@ class Check:
                     continue
                 told = self.estimates[row][domain].mean() - self.estimates[self.reference][domain].mean()
                 total += 1
-                right += (told > 0) == (gap.mean > 0)
+                right += int(bool(told > 0) == bool(gap.mean > 0))
         return {"right": right, "of": total}
 
 
