@@ -3,7 +3,7 @@
     python tools/photos/table.py --held HELD_OUT --rows frozen --episodes 300 --out results/photos-5w/frozen.json
     python tools/photos/table.py --held HELD_OUT --rows generated --run RUN --episodes 100 --out ...
 
-Each call adds one file with a line per episode; ``--merge`` makes ``results.json`` of them.
+Each call writes one file with a line per episode; ``merge.py`` makes ``results.json`` of them.
 """
 
 from __future__ import annotations
