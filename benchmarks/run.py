@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -146,6 +147,45 @@ def _print_memory(name: str, cell: Cell) -> None:
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
+def as_they_come(found: dict[str, peers.Step], rounds: int) -> dict[str, Any]:
+    """Wall seconds of a meta-step, each contender in a process of its own, with all threads, as a user starts it.
+
+    The grid gives every contender the engine's way with freed memory, which makes the others faster too; here they have
+    the C library's own way, and only genmeta has what its engine sets.
+    """
+    cell = Cell(5, 1, True, 5, tasks=4)
+    took: dict[str, list[float]] = {name: [] for name in ("genmeta", *found)}
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    for _ in range(rounds):
+        for name, times in took.items():
+            command = [sys.executable, __file__, "--alone", name, "--cell", json.dumps(vars(cell))]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+            times.append(float(done.stdout.strip().splitlines()[-1]))
+    return {
+        "task": cell.name,
+        "order": 2,
+        "inner_steps": cell.steps,
+        "tasks": cell.tasks,
+        "threads": os.cpu_count(),
+        "seconds": {name: round(float(np.median(times)), 4) for name, times in took.items()},
+        "speed_ratio": {name: ratio(took, "genmeta", name) for name in found},
+    }
+
+
+def _print_alone(name: str, cell: Cell) -> None:
+    if name == "genmeta":
+        keep_freed_memory()
+    found, _ = peers.available()
+    found["plain"] = peers.plain_step
+    step = contenders(cell, {name: found[name]} if name != "genmeta" else {})[name]
+    times = []
+    for _ in range(6):
+        began = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - began)
+    print(float(np.median(times[1:])))
+
+
 def picture(cells: list[dict[str, Any]]) -> str:
     """Speed ratios as bars, one group for each cell."""
     from genmeta.reports.colours import SERIES
@@ -195,8 +235,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one task for each meta-step")
     parser.add_argument("--only", default="", help="parts to run, separated by commas; the others stay as they are")
     parser.add_argument("--memory-of", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--alone", default="", help=argparse.SUPPRESS)
     parser.add_argument("--cell", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.alone:
+        _print_alone(given.alone, Cell(**json.loads(given.cell)))
+        return
     torch.set_num_threads(1)
     if given.memory_of:
         _print_memory(given.memory_of, Cell(**json.loads(given.cell)))
@@ -223,6 +267,7 @@ def main() -> None:
 
     parts: dict[str, Callable[[], Any]] = {
         "grid": lambda: measure_grid(grid(given.quick)),
+        "as_they_come": lambda: _said(as_they_come(found, given.rounds)),
         "memory_mib": lambda: _said({n: peak_memory(n, Cell(5, 1, True, 5, tasks=4)) for n in ("genmeta", *found)}),
         **{name: lambda f=f: _said(f(interleaved, given.rounds)) for name, f in scaling.PARTS.items()},
     }
