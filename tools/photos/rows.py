@@ -101,8 +101,8 @@ class Heads(NamedTuple):
     """What the logits of one episode after some steps are made of, but for the heads' sharpness.
 
     Attributes:
-        adapted: ``[Q K]`` cosines to the prototypes under the adapted weights.
-        frozen: ``[Q K]`` of the ridge regression on the pretrained network's features, for directions of length 1.
+        adapted: ``[Q K]`` of the ridge regression under the adapted weights, for directions of length 1.
+        frozen: ``[Q K]`` of that on the pretrained network's features.
         left_out: ``[2]`` nats, see :meth:`FilmTransfer.left_out`.
         written: ``[2]`` what the generator adds to the logarithms of the sharpness.
         after: 1 after steps, else 0.
@@ -136,12 +136,12 @@ def parts(case: Case, it: FilmTransfer, steps: tuple[int, ...]) -> dict[int, Hea
         path = it.path(support, start, written.step_sizes, max(steps), False)
         left_out = it.left_out(support, start)
         for step in steps:
-            rows, _ = it.rows(support, path[step], written, left_out, step)
-            size = it.learner.feature_size
+            heads, _ = it.heads(support, path[step])
             query = it.learner.late_features(as_maps(case.query), 1, path[step])[0][0]
-            adapted = query @ F.normalize(rows[0, :, :size], dim=-1).t()
-            sharpness = rows[0, :, size:-1].norm(dim=-1)
-            frozen = (case.query_frozen @ rows[0, :, size:-1].t() + rows[0, :, -1]) / sharpness
+            adapted, frozen = (
+                features @ directions[0].t() + offsets[0]
+                for features, (directions, offsets) in zip((query, case.query_frozen), heads, strict=True)
+            )
             after = min(step, 1)
             shots = len(case.targets) // case.ways
             corrections = written.sharpness.unflatten(1, (2, 2))[0, after]

@@ -1,6 +1,6 @@
 """Lines for ``merge.py`` from saved heads, weighed as a checkpoint says.
 
-python tools/photos/score.py --held HELD_OUT --heads HEADS.pt --run fitted.pt --name generated --out PART.json
+python tools/photos/score.py --heads HEADS.pt --run fitted.pt --name generated --out PART.json
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import json
 from pathlib import Path
 
 import torch
-from table import Held, line_of, load
-from trust import with_ridge
+from table import line_of, load
+from trust import heads_in
 
 from genmeta.core.files import write_text
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--held", type=Path, required=True)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--run", required=True)
     parser.add_argument("--name", required=True)
@@ -26,11 +25,10 @@ def main() -> None:
     args = parser.parse_args()
     it = load(args.run)
     entries = torch.load(args.heads, weights_only=True)
-    held = {name: Held(args.held, name) for name in {entry["set"] for entry in entries}}
     lines = []
     with torch.no_grad():
         for entry in entries:
-            logits = with_ridge(entry, held).logits(it.sharpness, it.fallback)
+            logits = heads_in(entry).logits(it.sharpness, it.fallback)
             row = f"{args.name}, {entry['step']} steps"
             lines.append(line_of(entry["set"], entry["shots"], entry["episode"], row, logits, entry["targets"]))
     write_text(args.out, json.dumps(lines))

@@ -1,7 +1,7 @@
 """How far each head is trusted: fitted on the ``choose-`` sets, never on the held-out ones.
 
     python tools/photos/table.py --held HELD_OUT --rows heads --sets choose --run RUN/last.pt --out HEADS.pt
-    python tools/photos/trust.py --held HELD_OUT --heads HEADS.pt --run RUN/last.pt --out fitted.pt
+    python tools/photos/trust.py --heads HEADS.pt --run RUN/last.pt --out fitted.pt
 
 Least negative log-likelihood of the query images, every set counting the same, over the constants of the sharpness of
 both heads, their slopes by log shots, and the weights of their left-out scores; a small penalty keeps these near zero.
@@ -17,24 +17,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from rows import Heads
-from table import Held, load
-
-from genmeta.methods.film_transfer import ridge_head
+from table import load
 
 
-def with_ridge(entry: dict[str, Any], held: dict[str, Held]) -> Heads:
-    """The heads of an entry, that of the pretrained network computed again."""
-    case = held[entry["set"]].case(entry["episode"], 5, entry["shots"])
-    members = F.one_hot(case.targets, case.ways).float()
-    directions, offsets = ridge_head(case.frozen[None], members[None])
-    frozen = case.query_frozen @ directions[0].t() + offsets[0]
-    fields = {name: entry[name] for name in Heads._fields}
-    return Heads(**{**fields, "frozen": frozen})
+def heads_in(entry: dict[str, Any]) -> Heads:
+    """The heads of a saved entry."""
+    return Heads(**{name: entry[name] for name in Heads._fields})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--held", type=Path, required=True)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--run", required=True)
     parser.add_argument("--penalty", type=float, default=0.01)
@@ -42,8 +34,7 @@ def main() -> None:
     args = parser.parse_args()
     it = load(args.run)
     entries = torch.load(args.heads, weights_only=True)
-    held = {name: Held(args.held, name) for name in {entry["set"] for entry in entries}}
-    heads = [with_ridge(entry, held) for entry in entries]
+    heads = [heads_in(entry) for entry in entries]
     sharpness, fallback = it.sharpness.detach().clone(), torch.zeros(2, 2, 2)
     sharpness[:, 1, 0] = 2.0
     sharpness.requires_grad_()

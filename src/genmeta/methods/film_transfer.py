@@ -1,9 +1,9 @@
 """``film-transfer``: a pretrained network for new classes: a written FiLM start, written step sizes, a few steps.
 
 ``θ₀ = base + B z``, ``α = exp(a + C z)`` with ``z = E(support)`` (:class:`~genmeta.generators.FiLMStartGenerator`),
-``θ_{j+1} = θ_j − α g/rms(g)`` by leave-one-out prototypes (:mod:`genmeta.adapters.prototype_steps`), and two heads: the
-prototypes under ``θ_k`` and ridge regression on the features of the pretrained network, which no task can spoil. Their
-cosines add up to the logits, each with a learned sharpness.
+``θ_{j+1} = θ_j − α g/rms(g)`` by leave-one-out prototypes (:mod:`genmeta.adapters.prototype_steps`), and two heads:
+ridge regressions on the features under ``θ_k``, and on those of the pretrained network, which no task can spoil. They
+add up to the logits, each with a learned sharpness.
 
 This library's combination of: Shysheya, Bronskill, Patacchiola, Nowozin, Turner, "FiT: parameter efficient few-shot
 transfer learning for personalized and federated image classification", 2022 (https://arxiv.org/abs/2206.08671), which
@@ -25,7 +25,6 @@ from torch.utils.checkpoint import checkpoint
 
 from genmeta.adapters import NoAdapter
 from genmeta.adapters.prototype_steps import SHARPNESS, left_out_logits, lonely, prototype_steps
-from genmeta.core import batching
 from genmeta.core.errors import UsageError, unknown
 from genmeta.core.spec import ParamSpec
 from genmeta.core.types import ROWS, Examples, Start, Weights
@@ -196,23 +195,32 @@ class FilmTransfer(MetaLearner):
                 scores.append(-(torch.log_softmax(logits, -1) * members).sum((1, 2)) / members.sum((1, 2)))
             return torch.stack(scores, -1)
 
+    def heads(self, support: Support, weights: Weights) -> tuple[list[tuple[Tensor, Tensor]], Statistics]:
+        """Ridge regressions on the features under ``weights``, of all views, and on those of the pretrained network.
+
+        Returns:
+            Directions ``[T K D]`` and offsets ``[T K]`` of each, and the norms' statistics of the support set.
+        """
+        n_tasks, n_views = support.membership.shape[0], len(support.views)
+        seen = [self.late(view, n_tasks, weights) for view in support.views]
+        adapted = torch.cat([features for features, _ in seen], 1)
+        every = ridge_head(adapted, support.membership.repeat(1, n_views, 1))
+        return [every, ridge_head(support.frozen, support.membership)], seen[0][1]
+
     def rows(
         self, support: Support, weights: Weights, written: WrittenStart, left_out: Tensor, step: int
     ) -> tuple[Tensor, Statistics]:
         """Class rows ``[T K 2D+1]`` of both heads under ``weights``, and the norms' statistics of the support set."""
-        n_tasks = support.membership.shape[0]
-        first, statistics = self.late(support.views[0], n_tasks, weights)
-        second, _ = self.late(support.views[1], n_tasks, weights)
-        adapted = batching.class_means((first + second) / 2, support.membership)
-        plain, offsets = ridge_head(support.frozen, support.membership)
+        (adapted, plain), statistics = self.heads(support, weights)
         counts = support.membership.sum(1).clamp_min(1e-6)
-        shots, ways = counts.log().mean(1), counts.new_full((n_tasks,), counts.shape[1]).log()
+        shots, ways = counts.log().mean(1), counts.new_full((len(counts),), counts.shape[1]).log()
         known = torch.stack([torch.ones_like(ways), shots, ways], 1)
         after = min(step, 1)
         corrections = written.sharpness.unflatten(1, (2, 2))[:, after] + left_out @ self.fallback[after].t()
-        sharp = (known @ self.sharpness[after].t() + corrections).exp()[:, :, None, None]
-        heads = [sharp[:, 0] * F.normalize(adapted, dim=-1), sharp[:, 1] * plain, sharp[:, 1] * offsets[..., None]]
-        return torch.cat(heads, -1), statistics
+        sharp = (known @ self.sharpness[after].t() + corrections).exp()[:, :, None]
+        offsets = sharp[:, 0] * adapted[1] + sharp[:, 1] * plain[1]
+        directions = [sharp[:, :1] * adapted[0], sharp[:, 1:] * plain[0]]
+        return torch.cat([*directions, offsets[..., None]], -1), statistics
 
     # -- the meta-learner's interface -------------------------------------------------------------------------------
 
@@ -237,9 +245,7 @@ class FilmTransfer(MetaLearner):
         steps = self.inner_steps if steps is None else steps
         with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
             n_tasks = support.images.shape[0]
-            # class rows are means over two views; only steps look at all of them
-            seen_views = fixed_views(support.images)[: None if steps and kept is None else 2]
-            views = [self.early(view) for view in seen_views]
+            views = [self.early(view) for view in fixed_views(support.images)]
             frozen, taken = self.frozen_features(views[0], n_tasks)
             seen = Support(views, F.one_hot(support.labels, ways).to(frozen.dtype), frozen)
             theta, written = self.write(seen)
