@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from episodes import CHOOSE, part_of
+from episodes import CHOOSE, TRAIN, part_of
 from PIL import Image, ImageFilter
 from styles import SIDE, STYLES
 from views import caltech_photos
@@ -43,8 +43,13 @@ CHOOSING = (
     "choose-emboss",
     "choose-halftone",
     "choose-plain",
+    "choose-near",
+    "choose-nearer",
+    "choose-among",
     *(f"choose-made-{number}" for number in range(100, 106)),
 )
+#: Choosing sets of photos seen from nearer -> the part of a side that is seen.
+WINDOWS = {"near": (0.5, 0.7), "nearer": (0.3, 0.5)}
 #: Most images of a class, drawn at random: enough for many different episodes.
 CAP = 90
 Groups = dict[str, list[np.ndarray]]
@@ -75,12 +80,24 @@ def caltech_in(root: Path, style: str) -> Groups:
     """The choosing classes of Caltech-101 in a style that meta-training does not know."""
     groups: Groups = {}
     rng = np.random.default_rng(0)
-    for name, images in caltech_photos(root).items():
+    photos = caltech_photos(root)
+    others = [image for name, images in photos.items() if part_of(name) == TRAIN for image in images[:3]]
+    for name, images in photos.items():
         for image in images[:25] if part_of(name) == CHOOSE else []:
             picture = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
             if style in STYLES:
                 drawn = STYLES[style](np.asarray(picture, np.float32) / 255, rng)
                 picture = Image.fromarray((drawn * 255).round().clip(0, 255).astype(np.uint8))
+            elif style in WINDOWS:  # a part of it
+                side = int(rng.uniform(*WINDOWS[style]) * SIDE)
+                x, y = (int(v) for v in rng.integers(0, SIDE - side + 1, 2))
+                picture = picture.crop((x, y, x + side, y + side)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+            elif style == "among":  # on another photo
+                side = int(rng.uniform(0.5, 0.75) * SIDE)
+                x, y = (int(v) for v in rng.integers(0, SIDE - side + 1, 2))
+                back = Image.fromarray(others[rng.integers(len(others))]).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+                back.paste(picture.resize((side, side), Image.Resampling.BICUBIC), (x, y))
+                picture = back
             elif style == "emboss":
                 picture = picture.filter(ImageFilter.EMBOSS).filter(ImageFilter.GaussianBlur(0.7))
             else:  # dots, larger where it is darker
