@@ -43,7 +43,7 @@ _FROZEN = "frozen/"
 #: λ of the head on pretrained features.
 RIDGE = 0.3
 #: Support images of one task that go through the network together: bounds memory, not results.
-TOGETHER = 64
+TOGETHER = 32
 
 
 @dataclass(frozen=True)
