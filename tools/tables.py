@@ -16,6 +16,7 @@ from typing import Any
 
 import tables_methods
 import tables_scenarios
+import tables_trust
 
 from genmeta.methods import list_methods
 
@@ -328,16 +329,6 @@ def photoseconds() -> str:
     return table(["Row", "5-way 1-shot, s", "5-way 5-shot, s"], rows)
 
 
-def scale() -> str:
-    """Throughput of meta-training against the number of processes."""
-    rows = [
-        [str(row["processes"]), f"{row['tasks_per_second']:.1f}", f"{row['speed_up']:.2f}",
-         f"{row['model_tasks_per_second']:.1f}" if "model_tasks_per_second" in row else "—"]
-        for row in results("scale")["grid"]
-    ]  # fmt: skip
-    return table(["Processes", "Tasks/s", "Speed-up", "Tasks/s of the model without s"], rows)
-
-
 def segmentation() -> str:
     """Mean IoU of every method on every set of episodes that has a result file, and the gain over each baseline."""
     parts = []
@@ -364,19 +355,6 @@ def segmentation() -> str:
     return "\n\n".join(parts or ["There is no result file yet; `python tools/segmentation.py RUNS` makes them."])
 
 
-def fuzz() -> str:
-    """What was tried on each reader, and what came of it."""
-    rows = [
-        [
-            f"`{row['target']}`", row["engine"], f"{row['inputs']:,}", f"{row['outcomes'].get('done', 0):,}",
-            str(row["seconds"]), str(row["cpu_seconds"]), f"{row['slowest_seconds']:.2f}", str(len(row["findings"])),
-        ]
-        for row in results("fuzz")["runs"]
-    ]  # fmt: skip
-    headers = ["Reader", "Engine", "Inputs", "Not refused", "Seconds", "Processor seconds", "Slowest, s", "Findings"]
-    return table(headers, rows)
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "detection": detection,
     "detection_scenes": detection_scenes,
@@ -384,8 +362,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "omniglot": omniglot,
     "omniglot5": five_shot,
     "speed": speed,
-    "scale": scale,
-    "fuzz": fuzz,
     "ablation": ablation,
     "segmentation": segmentation,
     "calibration": calibration,
@@ -400,6 +376,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "photosets": photosets,
     "photoseconds": photoseconds,
     **tables_scenarios.TABLES,
+    **tables_trust.TABLES,
     **tables_methods.TABLES,
 }
 

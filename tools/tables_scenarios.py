@@ -10,11 +10,13 @@ from typing import Any
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def _results(name: str) -> dict[str, Any]:
+def read(name: str) -> dict[str, Any]:
+    """What ``results/NAME/results.json`` holds."""
     return dict(json.loads((RESULTS / name / "results.json").read_text(encoding="utf-8")))
 
 
-def _table(headers: list[str], rows: list[list[str]]) -> str:
+def table(headers: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
     return "\n".join("| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows))
 
 
@@ -24,7 +26,7 @@ def _pm(value: dict[str, float], sign: str = "") -> str:
 
 def incremental(name: str) -> str:
     """One row for each learner of an incremental comparison."""
-    found = _results(name)
+    found = read(name)
     rows = []
     for row, scores in found["methods"].items():
         difference = "–" if row == found["reference"] else _pm(scores["paired_difference"]["average"], "+")
@@ -34,12 +36,12 @@ def incremental(name: str) -> str:
              f"{scores['bytes_per_class']:,}"]
         )  # fmt: skip
     headers = ["Learner", "average", "base", "last", "forgetting", "old and new", f"to {found['reference']}"]
-    return _table([*headers, "ms a session", "bytes a class"], rows)
+    return table([*headers, "ms a session", "bytes a class"], rows)
 
 
 def domains(name: str) -> str:
     """One row for each method of a comparison on domains."""
-    found = _results(name)
+    found = read(name)
     rows = []
     for row, scores in found["methods"].items():
         difference = scores["paired_difference"]
@@ -51,20 +53,20 @@ def domains(name: str) -> str:
         )  # fmt: skip
     reference = found["reference"]
     headers = ["Method", "average", "worst domain", f"average to `{reference}`", f"worst to `{reference}`"]
-    return _table([*headers, "NLL", "ECE, %", "ms"], rows)
+    return table([*headers, "NLL", "ECE, %", "ms"], rows)
 
 
 def sequence() -> str:
     """The task sequence, with its regulariser and without."""
     columns = ("task_known", "domain", "class_incremental", "first_task")
-    found = _results("task-sequence-digits")["rows"]
+    found = read("task-sequence-digits")["rows"]
     rows = [[f"β = {row.removeprefix('beta=')}", *(_pm(scores[c]) for c in columns)] for row, scores in found.items()]
-    return _table(["Regulariser", "task told", "task not told", "class among all", "first task"], rows)
+    return table(["Regulariser", "task told", "task not told", "class among all", "first task"], rows)
 
 
 def multitask(name: str, rows: dict[str, str], cells: dict[str, str]) -> str:
     """One row for each checkpoint or team; ``rows`` and ``cells``: name in the file -> name in the table."""
-    found = _results(name)
+    found = read(name)
     reference, lines = found["reference"], []
     for row, label in rows.items():
         scores = found["methods"][row]
@@ -77,12 +79,12 @@ def multitask(name: str, rows: dict[str, str], cells: dict[str, str]) -> str:
         same = row == reference or scores["delta_mtl"] is None
         gains = ["–"] * 2 if same else [_pm(scores[key], "+") for key in ("mean_difference", "delta_mtl")]
         lines.append([label, *values, *gains, f"{scores['parameters']:,}", f"{scores['training_steps']:,}"])
-    return _table(["Row", *cells.values(), "mean gain, points", "ΔMTL, %", "parameters", "meta-steps"], lines)
+    return table(["Row", *cells.values(), "mean gain, points", "ΔMTL, %", "parameters", "meta-steps"], lines)
 
 
 def pareto() -> str:
     """Hypervolume of one hypernetwork and of single networks."""
-    found, lines = _results("pareto-two-digits"), []
+    found, lines = read("pareto-two-digits"), []
     for row, scores in found["rows"].items():
         volume, gain, even = (scores[key] for key in ("hypervolume", "difference", "accuracy_at_even_weights"))
         same = row == found["difference_to"]
@@ -92,7 +94,7 @@ def pareto() -> str:
              f"{scores['training_steps']:,}"]
         )  # fmt: skip
     headers = ["Row", "preferences", "hypervolume", "to single networks", "accuracy at (½, ½), %", "parameters"]
-    return _table([*headers, "steps"], lines)
+    return table([*headers, "steps"], lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {
