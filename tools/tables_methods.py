@@ -153,6 +153,15 @@ def cost() -> str:
     return table(headers, rows)
 
 
+def training_classes() -> str:
+    """Accuracy on unseen characters against the number of classes to train on."""
+    found = results("training-classes")
+    rows = [
+        [str(row["classes"]), f"{row['accuracy']['mean']:.1f} ± {row['accuracy']['ci95']:.1f}"] for row in found["rows"]
+    ]
+    return table(["Training characters", "accuracy, %"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     **{f"measured_{family}": partial(measured, family) for family in FAMILIES},
     "overview": overview,
@@ -161,4 +170,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "which_generator": which_generator,
     "shots": shots,
     "cost": cost,
+    "training_classes": training_classes,
 }
