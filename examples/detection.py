@@ -1,7 +1,8 @@
 """Detection: a hypernetwork writes the kernels of a detector from a few images with boxes.
 
-Meta-trains on painted scenes, then fits a detector of two new classes from five scenes and says what it finds in others.
-The 150 meta-steps, some minutes, show the calls and not what can be reached; docs/detection.md says what longer ones do.
+Meta-trains on painted scenes, then fits a detector of two new classes from five scenes and says what it finds in
+others. The 150 meta-steps, some minutes, show the calls and not what can be reached; docs/detection.md says what longer
+trainings do.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Segmentation: a hypernetwork writes a classifier of pixels from a few masks, for glyphs of scripts never seen.
 
-Meta-trains on painted scenes, then fits a new task of two classes from five scenes with masks, as an estimator does it:
-arrays in, arrays out. The 150 meta-steps, some two minutes, show the calls and not what can be reached; docs/segmentation.md
-says what longer trainings do.
+Meta-trains on painted scenes, then fits a new task of two classes from five scenes with masks, as an estimator does
+it: arrays in, arrays out. The 150 meta-steps, some two minutes, show the calls and not what can be reached;
+docs/segmentation.md says what longer trainings do.
 """
 
 import argparse
