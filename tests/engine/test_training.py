@@ -114,7 +114,9 @@ def test_a_chunk_is_auto_or_a_number_of_tasks(size: str, config: Config) -> None
     assert config("maml", tasks_per_chunk="8").chunk_size == 8
 
 
-@pytest.mark.parametrize("changes", [{"lr": 0.0}, {"clip": -1.0}, {"lr": float("nan")}, {"lr": float("inf")}])
+@pytest.mark.parametrize(
+    "changes", [{"lr": 0.0}, {"clip": -1.0}, {"lr": float("nan")}, {"lr": float("inf")}, {"lr": 1e300}]
+)
 def test_rates_are_above_zero(changes: dict[str, float], config: Config) -> None:
-    with pytest.raises(UsageError, match="lr and clip must be above 0 and lr finite, got"):
+    with pytest.raises(UsageError, match=r"lr and clip must be above 0, and lr at most 1e\+06, got"):
         config(**changes)

@@ -120,3 +120,9 @@ def test_saved_and_loaded_it_says_the_same(model: Path, tmp_path: Path) -> None:
         FewShotSegmenter.load(model)
     with pytest.raises(UsageError, match="This FewShotSegmenter has seen no images"):
         FewShotSegmenter(model).save(tmp_path / "nothing.safetensors")
+
+
+def test_a_classifier_refuses_checkpoints_of_other_visual_tasks(tmp_path: Path) -> None:
+    images = np.zeros((4, 32, 32, 3), np.uint8)
+    with pytest.raises(UsageError, match="is a checkpoint of segmentation, not of classification of images"):
+        FewShotClassifier(checkpoint(tmp_path / "model.safetensors")).fit(images, [0, 0, 1, 1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,9 @@ from genmeta.core.errors import UsageError, unknown
 
 DEVICES = ("auto", "cpu", "cuda")
 NONFINITE = ("stop", "skip")
+
+#: Beyond any use; far beyond it, single precision overflows.
+MOST_LR = 1e6
 
 #: How the tasks of a meta-training arrive.
 SCENARIOS = ("few-shot", "incremental", "domain", "multitask")
@@ -121,8 +123,8 @@ class TrainConfig:
             )
         if self.scenario not in SCENARIOS:
             raise unknown("scenario", self.scenario, SCENARIOS)
-        if not 0 < self.lr < math.inf or not self.clip > 0:
-            raise UsageError(f"lr and clip must be above 0 and lr finite, got {self.lr} and {self.clip}.")
+        if not 0 < self.lr <= MOST_LR or not self.clip > 0:
+            raise UsageError(f"lr and clip must be above 0, and lr at most {MOST_LR:g}, got {self.lr} and {self.clip}.")
 
     @property
     def chunk_size(self) -> int:

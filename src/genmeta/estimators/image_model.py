@@ -25,6 +25,8 @@ from genmeta.estimators.checks import check_probability, check_steps
 from genmeta.estimators.held_out import hold_out, nothing
 from genmeta.estimators.labels import UNKNOWN, as_labels, encode, warn_of_contradictions
 from genmeta.methods import Adapted, MetaLearner
+from genmeta.vision import Classification
+from genmeta.vision.shared_maps import SharedMaps
 from genmeta.zoo import find, from_pretrained
 
 
@@ -135,7 +137,7 @@ class ImageModel:
         """Loads the checkpoint now rather than in :meth:`fit`, which then takes this one.
 
         Raises:
-            UsageError: a setting cannot be used.
+            UsageError: a setting cannot be used, or the checkpoint is of another visual task.
             CheckpointError: there is no such checkpoint.
         """
         self._prepared = (os.fspath(self.model), self._checkpoint())
@@ -146,6 +148,12 @@ class ImageModel:
         model, trained = self._prepared or ("", None)
         if trained is None or model != os.fspath(self.model):
             trained = from_pretrained(self.model)
+        vision = trained.meta_learner.vision
+        if (vision.kind if isinstance(vision, SharedMaps) else vision.name) != Classification.name:
+            raise UsageError(
+                f"{os.fspath(self.model)!r} is a checkpoint of {vision.name}, not of classification of images. "
+                "Use one of those, or the estimator of its own visual task."
+            )
         trained.meta_learner.to(self._torch_device())
         return trained
 
