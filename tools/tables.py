@@ -303,6 +303,11 @@ def photopairs() -> str:
                     gap = whole[other]
                     mean = f"{gap['mean']:+.2f} ± {gap['ci95']:.2f}"
                     rows.append([f"{shots}-shot", row, other, mean, str(gap["episodes"])])
+    for row in ("generated, 0 steps", "generated, 4 steps"):
+        other = row.replace("generated", "constant")
+        gap = found["both_shots_minus"][row][other]
+        mean = f"{gap['mean']:+.2f} ± {gap['ci95']:.2f}"
+        rows.append(["both", row, other, mean, str(gap["episodes"])])
     return table(["Task", "Row", "minus", "points", "episodes"], rows)
 
 

@@ -58,6 +58,7 @@ def main() -> None:
     lines = [line for part in args.parts for line in json.loads(part.read_text())]
     sets, rows = (list(dict.fromkeys(line[key] for line in lines)) for key in ("set", "row"))
     scores: dict[str, Any] = {}
+    together: dict[str, dict[str, list[float]]] = {}
     for shots in (1, 5):
         at: dict[str, dict[tuple[str, int], dict]] = {row: {} for row in rows}
         for line in lines:
@@ -75,6 +76,8 @@ def main() -> None:
                     if other != row and len(both) > 1:
                         gaps = [mine[key]["accuracy"] - at[other][key]["accuracy"] for key in both]
                         entry[name]["minus"][other] = {**interval(gaps), "episodes": len(both)}
+                        if name == "all":
+                            together.setdefault(row, {}).setdefault(other, []).extend(gaps)
             scores.setdefault(f"{shots}-shot", {})[row] = entry
     result = {
         "schema": "genmeta.photos/1",
@@ -86,6 +89,10 @@ def main() -> None:
         **json.loads(args.notes),
         "seconds": json.loads(args.seconds.read_text()) if args.seconds else None,
         "scores": scores,
+        "both_shots_minus": {
+            row: {other: {**interval(gaps), "episodes": len(gaps)} for other, gaps in others.items()}
+            for row, others in together.items()
+        },
     }
     write_text(args.out, json.dumps(result, indent=1) + "\n")
 
