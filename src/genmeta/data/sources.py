@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +19,11 @@ MAX_FILES = 5_000_000
 MAX_FILE_BYTES = 256 * 2**20
 MAX_TOTAL_BYTES = 64 * 2**30
 _MAX_DEPTH = 12
+# What zipfile and the decompressors behind it raise on damaged entries.
+_DAMAGE = (
+    OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError,
+    LookupError,
+)  # fmt: skip
 
 
 class Source(Protocol):
@@ -103,7 +110,7 @@ class ZipSource:
         """Content of one entry; ``zipfile`` never gives more than the size that was checked on opening."""
         try:
             return self._zip.read(self._infos[name])
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, LookupError) as error:
+        except _DAMAGE as error:
             raise BadImageError(f"cannot be unpacked ({error})") from error
 
 
