@@ -55,6 +55,37 @@ def test_the_same_seed_gives_the_same_stream_and_another_another() -> None:
     assert not torch.equal(first.query_images, other.query_images)
 
 
+def test_another_order_is_the_same_classes_and_images() -> None:
+    stream = tasks().sample(seeded(3))
+    other = stream.reordered([2, 0, 1])
+    assert other.seen == stream.seen
+    assert [images_of(s) for s in other.sessions] == [images_of(stream.sessions[at]) for at in (0, 3, 1, 2)]
+    # classes 10 and 11 come first now
+    assert torch.equal(other.query_images[other.query_targets == 6], stream.query_images[stream.query_targets == 10])
+    assert torch.equal(other.query_images[other.query_targets == 8], stream.query_images[stream.query_targets == 6])
+    assert torch.equal(other.reordered([1, 2, 0]).query_images, stream.query_images)
+    with pytest.raises(UsageError, match="names each of the 3 further sessions once"):
+        stream.reordered([0, 1, 1])
+
+
+@pytest.mark.parametrize("name", ["protonet", "ridge", "hypernet"])
+def test_the_order_of_sessions_changes_no_row_and_no_score_at_the_end(name: str) -> None:
+    """Rows are written from their own session alone, so a session's rows are the same whenever it comes."""
+    stream = tasks().sample(seeded(0))
+    meta_learner = rows_only(name)
+    ends, rows = [], []
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        learner = WrittenRows(meta_learner)
+        scores, _ = run_stream(learner, stream.reordered(order), seeded(1))
+        places = [0, *(1 + order.index(at) for at in range(3))]
+        ends.append(scores[-1][places])
+        starts = np.cumsum([0, 6, 2, 2])
+        rows.append(torch.cat([learner.rows[starts[at] : starts[at] + (6 if at == 0 else 2)] for at in places]))
+    for end, row in zip(ends[1:], rows[1:], strict=True):
+        torch.testing.assert_close(row, rows[0])
+        np.testing.assert_allclose(end, ends[0])
+
+
 def test_base_and_new_classes_may_come_from_different_splits() -> None:
     data = make_classes(40, 8)
     stream = IncrementalTasks(data, "train", base_classes=5, base_shots=2, sessions=2, ways=2, shots=2, queries=1,

@@ -6,6 +6,7 @@ The protocol of few-shot class-incremental learning: Tao et al., "Few-shot class
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,24 @@ class Stream(NamedTuple):
     def seen(self) -> tuple[int, ...]:
         """Number of classes that have come by the end of each session."""
         return tuple(int(n) for n in np.cumsum([session.ways for session in self.sessions]))
+
+    def reordered(self, order: Sequence[int]) -> Stream:
+        """The same classes and images, with the sessions after the base in another order.
+
+        Args:
+            order: numbers of those sessions, from 0, as they shall come.
+
+        Raises:
+            UsageError: a session is missing or comes twice.
+        """
+        if sorted(order) != list(range(len(self.sessions) - 1)):
+            raise UsageError(f"An order names each of the {len(self.sessions) - 1} further sessions once, got {order}.")
+        places = [0, *(at + 1 for at in order)]
+        starts = [0, *self.seen]
+        numbers = torch.cat([torch.arange(starts[at], starts[at + 1]) for at in places])  # old numbers, in new order
+        targets = torch.argsort(numbers)[self.query_targets]
+        where = torch.argsort(targets, stable=True)
+        return Stream(tuple(self.sessions[at] for at in places), self.query_images[where], targets[where])
 
 
 class IncrementalTasks:
