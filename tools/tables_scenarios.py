@@ -39,21 +39,45 @@ def incremental(name: str) -> str:
     return table([*headers, "ms a session", "bytes a class"], rows)
 
 
-def domains(name: str) -> str:
-    """One row for each method of a comparison on domains."""
+def domains(name: str, timed: bool = True) -> str:
+    """One row for each method of a comparison on domains; without times where the machine was busy."""
     found = read(name)
     rows = []
     for row, scores in found["methods"].items():
         difference = scores["paired_difference"]
         same = row == found["reference"]
         rows.append(
-            [f"`{row}`", _pm(scores["average"]), _pm(scores["worst"]), "–" if same else _pm(difference["average"], "+"),
+            [_domain_row(row, found), _pm(scores["average"]), _pm(scores["worst"]),
+             "–" if same else _pm(difference["average"], "+"),
              "–" if same else _pm(difference["worst"], "+"), f"{scores['nll']:.2f}", f"{scores['ece']:.1f}",
-             f"{scores['adaptation_ms']:.0f}"]
+             *([f"{scores['adaptation_ms']:.0f}"] if timed else [])]
         )  # fmt: skip
     reference = found["reference"]
     headers = ["Method", "average", "worst domain", f"average to `{reference}`", f"worst to `{reference}`"]
-    return table([*headers, "NLL", "ECE, %", "ms"], rows)
+    return table([*headers, "NLL", "ECE, %", *(["ms"] if timed else [])], rows)
+
+
+def _domain_row(row: str, found: dict[str, Any]) -> str:
+    """A method's name; tent before its steps is arm-bn."""
+    before = row == "tent" and any(other.startswith("tent,") for other in found["methods"])
+    return "`arm-bn` (`tent`, 0 steps)" if before else f"`{row}`"
+
+
+def checks(names: dict[str, str]) -> str:
+    """How the check from unlabelled images came out; ``names``: result -> name in the table."""
+    lines = []
+    for name, label in names.items():
+        check = read(name)["check"]
+        always = {row: gain for row, gain in check["gain_always"].items() if gain["mean"]}
+        best = max(always, key=lambda row: always[row]["mean"])
+        worst = min(always, key=lambda row: always[row]["mean"])
+        right = check["domains_right"]
+        lines.append(
+            [label, f"{right['right']} of {right['of']}", _pm(check["episodes_right"]),
+             _pm(check["gain_followed"], "+"), *(f"{_pm(always[row], '+')} (`{row}`)" for row in (best, worst))]
+        )  # fmt: skip
+    headers = ["Data", "pairs foretold", "episodes foretold, %", "gain, advice followed", "always the best row"]
+    return table([*headers, "always the worst row"], lines)
 
 
 def sequence() -> str:
@@ -71,15 +95,19 @@ def multitask(name: str, rows: dict[str, str], cells: dict[str, str]) -> str:
     for row, label in rows.items():
         scores = found["methods"][row]
         shown = [scores["cells"].get(cell) for cell in cells]
-        values = [
-            "–" if s is None else _pm({"mean": s[m], "ci95": s[f"{m}_ci95"]})
-            for s in shown
-            for m in [next(m for m in ("accuracy", "miou", "ap50") if s is None or m in s)]
-        ]
+        values = []
+        for cell, one in zip(cells, shown, strict=True):
+            if one is None:
+                values.append("–")
+                continue
+            metric = next(m for m in ("accuracy", "miou", "ap50") if m in one)
+            gap = scores["paired_difference"].get(cell)
+            told = "" if row == reference or gap is None else f" ({_pm(gap, '+')})"
+            values.append(_pm({"mean": one[metric], "ci95": one[f"{metric}_ci95"]}) + told)
         same = row == reference or scores["delta_mtl"] is None
         gains = ["–"] * 2 if same else [_pm(scores[key], "+") for key in ("mean_difference", "delta_mtl")]
         lines.append([label, *values, *gains, f"{scores['parameters']:,}", f"{scores['training_steps']:,}"])
-    return table(["Row", *cells.values(), "mean gain, points", "ΔMTL, %", "parameters", "meta-steps"], lines)
+    return table(["Row", *cells.values(), "mean gain", "ΔMTL, %", "parameters", "meta-steps"], lines)
 
 
 def pareto() -> str:
@@ -100,6 +128,15 @@ def pareto() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "incremental_omniglot": lambda: incremental("incremental-omniglot"),
     "domains_styles": lambda: domains("domains-glyph-styles"),
+    "domains_emoji": lambda: domains("domains-emoji", timed=False),
+    "domains_rotated": lambda: domains("domains-rotated-digits", timed=False),
+    "domain_check": lambda: checks(
+        {
+            "domains-glyph-styles-check": "glyph styles",
+            "domains-emoji": "emoji vendors",
+            "domains-rotated-digits": "rotated digits",
+        }
+    ),
     "sequence": sequence,
     "multitask": lambda: multitask(
         "multitask-visual",
@@ -110,8 +147,8 @@ TABLES: dict[str, Callable[[], str]] = {
         },
         {
             "glyphs?size=32&color=rgb: classification": "classification, accuracy",
-            "scenes: segmentation": "segmentation, mIoU",
-            "scenes: detection": "detection, AP50",
+            "scenes?size=32: segmentation": "segmentation, mIoU",
+            "scenes?size=32: detection": "detection, AP50",
         },
     ),
     "pareto": pareto,

@@ -69,7 +69,10 @@ def domain_table(scores: Mapping[str, DomainScores], reference: str, check: Chec
     caption = "Accuracy on held-out domains in %, with 95 % intervals over episodes."
     if check is not None:
         best = ", ".join(f"{domain}: {row}" for domain, row in check.recommended().items())
-        caption += f" Foretold, from unlabelled images alone: accuracy on average; best on {best}."
+        caption += (
+            f" Foretold, from unlabelled images alone: accuracy on average; best on {best}. That is often wrong: see "
+            "docs/scenarios.md."
+        )
     return Table(headers, tuple(rows), caption)
 
 

@@ -7,6 +7,7 @@ share of images whose confidence is above a threshold that was set on images of 
 the share is the accuracy. Garg, Balakrishnan, Lipton, Neyshabur and Sedghi, "Leveraging unlabeled data to predict
 out-of-distribution performance" (average thresholded confidence), 2022 (https://arxiv.org/abs/2201.04234). A domain is
 read from one half of its images and judged by the other, and the other way round.
+How often it is right is measured, and is little: see ``docs/scenarios.md``.
 """
 
 from __future__ import annotations
