@@ -130,11 +130,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "domains_styles": lambda: domains("domains-glyph-styles"),
     "domains_emoji": lambda: domains("domains-emoji", timed=False),
     "domains_rotated": lambda: domains("domains-rotated-digits", timed=False),
+    "domains_pacs": lambda: domains("domains-pacs", timed=False),
     "domain_check": lambda: checks(
         {
             "domains-glyph-styles-check": "glyph styles",
             "domains-emoji": "emoji vendors",
             "domains-rotated-digits": "rotated digits",
+            "domains-pacs": "PACS, sketch",
         }
     ),
     "sequence": sequence,
