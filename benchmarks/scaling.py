@@ -153,7 +153,7 @@ def sampler(timer: Timer, rounds: int) -> dict[str, float]:
     from genmeta.data import open_dataset
     from genmeta.tasks import ClassificationTasks
 
-    tasks = ClassificationTasks(open_dataset("glyphs"), "train", ways="5", shots="1", queries=15)
+    tasks = ClassificationTasks(open_dataset("glyphs"), "train", ways="5", shots="1", queries=15, min_images=16)
     count = 50
     cell = Cell(5, 1, True, 5, norm="group")
     made = work.library(cell)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -45,3 +47,17 @@ def test_characters_reads_digits_it_has_never_seen() -> None:
     # ink on paper is read as well as light on dark
     dark = model.predict_proba(1 - images[query])
     np.testing.assert_allclose(dark, model.predict_proba(images[query]), atol=0.05)
+
+
+def test_a_quick_fit_brings_no_slow_imports_along() -> None:
+    code = (
+        "import sys, numpy\n"
+        "from genmeta.estimators.image_model import ImageModel\n"
+        "images = numpy.random.default_rng(0).integers(0, 256, (4, 40, 40, 3), dtype=numpy.uint8)\n"
+        "for name in ('characters', 'photos'):\n"
+        "    ImageModel(name, fast=True).fit(images, [0, 0, 1, 1])\n"
+        "slow = {'torch._dynamo', 'sklearn', 'scipy', 'matplotlib', 'pandas'}\n"
+        "sys.exit(', '.join(sorted(slow & set(sys.modules))) or None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

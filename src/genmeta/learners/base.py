@@ -291,6 +291,8 @@ class Learner(nn.Module, ABC):
 
 def init_conv(weight: Tensor, rng: torch.Generator) -> None:
     """Kaiming normal in place, fan-out, from ``rng``."""
+    if weight.is_meta:
+        return  # only sketched; drawing there would bring torch's compiler along, a second of importing
     fan_out = weight.shape[0] * weight[0, 0].numel()
     with torch.no_grad():
         weight.copy_(torch.randn(weight.shape, generator=rng) * (2.0 / fan_out) ** 0.5)
