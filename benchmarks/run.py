@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -141,10 +140,11 @@ def _print_memory(name: str, cell: Cell) -> None:
     found, _ = peers.available()
     found["plain"] = peers.plain_step
     step = contenders(cell, {name: found[name]} if name != "genmeta" else {})[name]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    scaling.reset_peak()
+    before = scaling.peak_mib()
     step()
     step()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(scaling.peak_mib() - before)
 
 
 def as_they_come(found: dict[str, peers.Step], rounds: int) -> dict[str, Any]:
