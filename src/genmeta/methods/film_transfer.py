@@ -90,9 +90,9 @@ class FilmTransfer(MetaLearner):
         for name, tensor in learner.named_parameters():
             tensor.requires_grad_(name in moved)
         # the pretrained network, as it came: the tensors that meta-training moves
-        self._kept = tuple(sorted(moved))
+        self._kept, own = tuple(sorted(moved)), learner.own_weights()
         for number, name in enumerate(self._kept):
-            self.register_buffer(f"pretrained_{number}", learner.own_weights()[name].detach().clone())
+            self.register_buffer(f"pretrained_{number}", own[name].detach().clone())
         self.generator = FiLMStartGenerator(
             learner.feature_size, self.spec, options.hidden, options.directions, options.inner_lr, heads=4
         )
