@@ -30,7 +30,9 @@ print(json.dumps({"classes": json.loads(found["classes"]), "size": found["size"]
 """
 
 
-@pytest.mark.parametrize("method, channels, norm", [("hypernet", 3, "group"), ("anpml", 1, "batch")])
+@pytest.mark.parametrize(
+    "method, channels, norm", [("hypernet", 3, "group"), ("anpml", 1, "batch"), ("film-transfer", 3, "group")]
+)
 def test_onnx_equals_torch(
     checkpoint: Make, pictures: Make, tmp_path: Path, method: str, channels: int, norm: str
 ) -> None:

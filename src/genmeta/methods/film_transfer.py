@@ -115,8 +115,6 @@ class FilmTransfer(MetaLearner):
     ) -> tuple[Tensor, Statistics]:
         """Features ``[T N D]`` of the pretrained network."""
         with torch.no_grad():
-            if statistics is None:
-                return self.late(maps, n_tasks, self.pretrained())
             return self.learner.late_features(maps, n_tasks, self.pretrained(), statistics)
 
     def late(self, maps: Tensor, n_tasks: int, weights: Weights) -> tuple[Tensor, Statistics]:
@@ -246,7 +244,8 @@ class FilmTransfer(MetaLearner):
         with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
             n_tasks = support.images.shape[0]
             views = [self.early(view) for view in fixed_views(support.images)]
-            frozen, taken = self.frozen_features(views[0], n_tasks)
+            with torch.no_grad():
+                frozen, taken = self.late(views[0], n_tasks, self.pretrained())
             seen = Support(views, F.one_hot(support.labels, ways).to(frozen.dtype), frozen)
             theta, written = self.write(seen)
             if kept is None:
