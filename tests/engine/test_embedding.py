@@ -12,7 +12,7 @@ from toys import make_classes, make_learner, make_method, make_task, perturb
 from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
 from genmeta.core.settings import TrainConfig
-from genmeta.engine import train, training
+from genmeta.engine import task_sources, train, training
 from genmeta.engine.embedding import embedded
 from genmeta.learners import Learner
 from genmeta.tasks import ClassificationTasks
@@ -84,7 +84,7 @@ def test_images_stay_images_where_they_are_needed() -> None:
 def test_a_frozen_learner_stays_and_training_on_features_is_that_on_images(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "open_data", lambda *spec, **settings: make_classes(16))
+    monkeypatch.setattr(task_sources, "open_data", lambda *spec, **settings: make_classes(16))
     options = {"generate": "rows", "context": 8, "hidden": 8} if method == "hypernet" else {
         "context": 8, "hidden": 8, "bank_tasks": 16, "bank_labels": 3
     }  # fmt: skip
@@ -97,7 +97,7 @@ def test_a_frozen_learner_stays_and_training_on_features_is_that_on_images(
         if seen == "images":
             monkeypatch.setattr(training, "embedded", lambda *given: None)
         trained.append(train(config, progress=False).meta_learner)
-    fresh = training._learner(config, [make_classes(16)])
+    fresh = training._learner(config, make_classes(16))
     for name, value in fresh.own_weights().items():
         assert torch.equal(value, trained[0].learner.own_weights()[name])
     task = make_task().to(torch.float32)
@@ -106,7 +106,7 @@ def test_a_frozen_learner_stays_and_training_on_features_is_that_on_images(
 
 
 def test_a_frozen_learner_must_leave_something_to_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "open_data", lambda *spec, **settings: make_classes(16))
+    monkeypatch.setattr(task_sources, "open_data", lambda *spec, **settings: make_classes(16))
     config = TrainConfig("anil", "toy", str(tmp_path), ways="3", queries=2, steps=2, freeze_learner=True)
     trainable = [p for p in make_method("anil").parameters() if p.requires_grad]
     assert trainable  # anil's row and step sizes

@@ -15,7 +15,7 @@ from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
 from genmeta.core.settings import TrainConfig
 from genmeta.core.types import ROWS
-from genmeta.engine import load, train, training
+from genmeta.engine import load, task_sources, train
 from genmeta.generators import ImplicitGenerator
 from genmeta.methods import METHODS, MetaLearner, make_options
 from genmeta.methods.adversarial import AdversarialObjective, GANOptions
@@ -31,7 +31,7 @@ every_method = pytest.mark.parametrize("name", NAMES)
 
 @pytest.fixture(autouse=True)
 def toy_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "open_data", lambda *spec, **settings: make_classes(16))
+    monkeypatch.setattr(task_sources, "open_data", lambda *spec, **settings: make_classes(16))
 
 
 def config(name: str, run: Path, **options: object) -> TrainConfig:
