@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 
-from genmeta.core.errors import CheckpointError, DataError, UsageError
-from genmeta.core.randomness import seeded
+from genmeta.core.errors import DataError, UsageError
 from genmeta.core.types import IGNORE, Boxes, Examples
 from genmeta.data.ingest import ImageLike, as_sequence, read_sized_images
 from genmeta.data.pixels import Pixels
 from genmeta.engine import Trained
-from genmeta.estimators import saving
-from genmeta.estimators.checks import check_probability, check_steps
-from genmeta.estimators.classifier import NotFittedEstimator
+from genmeta.estimators.checks import check_probability
+from genmeta.estimators.dense import DenseEstimator
 from genmeta.estimators.fitting import BATCH, to_tensor
-from genmeta.methods import Adapted
 from genmeta.vision import Detection
-from genmeta.zoo import find, from_pretrained
 
 
 class FoundBoxes(NamedTuple):
@@ -39,7 +34,7 @@ class FoundBoxes(NamedTuple):
     scores: np.ndarray
 
 
-class FewShotDetector(BaseEstimator):
+class FewShotDetector(DenseEstimator):
     """Learns to find objects from a few images with boxes, with weights that a meta-trained generator writes.
 
     Images are what :class:`~genmeta.estimators.FewShotClassifier` takes; both sides are resized to what the
@@ -56,11 +51,7 @@ class FewShotDetector(BaseEstimator):
         n_support_: ``[K]`` boxes of each.
     """
 
-    classes_: np.ndarray
-    n_support_: np.ndarray
-    _trained: Trained
-    _adapted: Adapted
-    _vision: Detection
+    of, background, shown = Detection, 1, "images, boxes, labels"
 
     def __init__(
         self,
@@ -90,14 +81,8 @@ class FewShotDetector(BaseEstimator):
             DataError: an image cannot be read, a box lies outside its image, or there is no box at all.
             CheckpointError: there is no such checkpoint.
         """
-        check_steps(self.steps)
         check_probability("threshold", self.threshold, "score")
-        trained = from_pretrained(self.model)
-        if not isinstance(trained.meta_learner.vision, Detection):
-            raise UsageError(
-                f"{os.fspath(self.model)!r} is a checkpoint of {trained.meta_learner.vision.name}. "
-                "Use one that was trained with --vision detection."
-            )
+        trained = self._checkpoint()
         sequence = as_sequence(images)
         if not len(sequence) == len(boxes) == len(labels):
             raise UsageError(
@@ -109,13 +94,9 @@ class FewShotDetector(BaseEstimator):
         if not every:
             raise DataError("There is no box in any image. Give at least one box of each class.")
         self.classes_, counts = np.unique(every, return_counts=True)
-        self.n_support_, self._trained, self._vision = counts, trained, trained.meta_learner.vision
+        self.n_support_ = counts
         examples = Examples(to_tensor(support, torch.device("cpu"))[None], self._targets(cleaned))
-        steps = trained.meta_learner.inner_steps if self.steps is None else self.steps
-        with torch.no_grad():
-            self._adapted = trained.meta_learner.adapt(
-                examples, len(self.classes_) + 1, seeded(self.random_state, "fit"), steps=steps
-            )
+        self._adapt(trained, examples)
         return self
 
     def predict(self, images: Iterable[ImageLike]) -> list[FoundBoxes]:
@@ -126,54 +107,19 @@ class FewShotDetector(BaseEstimator):
         """
         self._check_fitted()
         pixels, sizes = read_sized_images(images, _pixels(self._trained))
+        vision = cast(Detection, self._trained.meta_learner.vision)
         found: list[FoundBoxes] = []
         for at in range(0, len(pixels), BATCH):
             part = to_tensor(pixels[at : at + BATCH], torch.device("cpu"))[None]
             with torch.no_grad():
                 outputs = self._trained.meta_learner.respond(part, self._adapted)
                 pooled = self._trained.meta_learner.pooled(outputs, 1)
-            boxes, labels, scores = (leaf[0].numpy() for leaf in self._vision.detect(pooled))
+            boxes, labels, scores = (leaf[0].numpy() for leaf in vision.detect(pooled))
             for n, size in enumerate(sizes[at : at + BATCH]):
                 good = scores[n] >= self.threshold
                 scale = np.array([*size, *size], dtype=np.float64)
                 found.append(FoundBoxes(boxes[n][good] * scale, self.classes_[labels[n][good] - 1], scores[n][good]))
         return found
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the fitted model into one safetensors file that predicts the same wherever it is loaded.
-
-        Args:
-            path: of the file.
-        """
-        self._check_fitted()
-        about = {"n_support": self.n_support_.tolist()}
-        saving.write(path, "FewShotDetector", self._trained, self._adapted, self.classes_, self.get_params(), about)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> FewShotDetector:
-        """Loads what :meth:`save` wrote; nothing in the file can run code.
-
-        Args:
-            path: of the file, or a Hugging Face Hub id.
-
-        Raises:
-            CheckpointError: there is none, it is damaged, or it is of another estimator.
-        """
-        place = find(path)
-        fitted = saving.read(place, "FewShotDetector", background=1)
-        with saving.whole(place):
-            model = cls(**fitted.about["parameters"])
-            model.n_support_ = np.asarray(fitted.about["n_support"], dtype=np.int64)
-        model._trained, model._adapted, model.classes_ = fitted[:3]
-        vision = fitted.trained.meta_learner.vision
-        if not isinstance(vision, Detection):
-            raise CheckpointError(f"{os.fspath(path)!r} is not a whole fitted model: it is of {vision.name}.")
-        model._vision = vision
-        return model
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "_adapted"):
-            raise NotFittedEstimator("This FewShotDetector has seen no images. Call fit(images, boxes, labels) first.")
 
     def _targets(self, cleaned: Sequence[tuple[np.ndarray, list[str]]]) -> Boxes:
         most = max(len(names) for _, names in cleaned)

@@ -68,7 +68,7 @@ def write(
         tensors: what else it holds.
     """
     step = max(adapted.states)
-    every = {f"model.{k}": v for k, v in _own_tensors(trained, path).items()}
+    every = {f"model.{k}": v for k, v in _own_tensors(trained).items()}
     every |= {**_state_tensors(adapted.states[step]), **(tensors or {})}
     kept = {**parameters, "model": os.fspath(parameters["model"])}
     if Path(kept["model"]).exists():
@@ -166,7 +166,7 @@ def load(kind: type[ModelT], path: Path) -> ModelT:
     return model
 
 
-def _own_tensors(trained: Trained, path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def _own_tensors(trained: Trained) -> dict[str, Tensor]:
     """What the meta-learner is made of; without what a package brings, where its checkpoint does without, too."""
     if not trained.config.get("changes"):
         return dict(trained.meta_learner.state_dict())

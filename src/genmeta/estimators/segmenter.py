@@ -8,29 +8,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from genmeta.core.errors import DataError, UsageError
-from genmeta.core.randomness import seeded
 from genmeta.core.types import IGNORE, Examples
 from genmeta.data.ingest import ImageLike, as_sequence, read_sized_images
 from genmeta.data.pixels import Pixels
 from genmeta.engine import Trained
-from genmeta.estimators import saving
-from genmeta.estimators.checks import check_steps
-from genmeta.estimators.classifier import NotFittedEstimator
+from genmeta.estimators.dense import DenseEstimator
 from genmeta.estimators.fitting import to_tensor
-from genmeta.methods import Adapted
 from genmeta.vision import Segmentation
 from genmeta.vision.segmentation import at_size_of
-from genmeta.zoo import find, from_pretrained
 
 #: Images that are answered together; bounds memory, not results.
 BATCH = 8
 
 
-class FewShotSegmenter(BaseEstimator):
+class FewShotSegmenter(DenseEstimator):
     """Learns to segment images from a few with masks, with weights that a meta-trained generator writes.
 
     Images are what :class:`~genmeta.estimators.FewShotClassifier` takes. A mask holds a class number for each pixel of
@@ -48,10 +42,7 @@ class FewShotSegmenter(BaseEstimator):
         n_support_: ``[K]`` labelled pixels of each, as the model reads them.
     """
 
-    classes_: np.ndarray
-    n_support_: np.ndarray
-    _trained: Trained
-    _adapted: Adapted
+    of, shown = Segmentation, "images, masks"
 
     def __init__(
         self, model: str | os.PathLike[str], *, steps: int | None = None, size: int = 0, random_state: int = 0
@@ -73,18 +64,11 @@ class FewShotSegmenter(BaseEstimator):
             DataError: an image cannot be read, a mask does not fit its image or is not one, or all is of one class.
             CheckpointError: there is no such checkpoint.
         """
-        check_steps(self.steps)
-        trained = from_pretrained(self.model)
-        if not isinstance(trained.meta_learner.vision, Segmentation):
-            raise UsageError(
-                f"{os.fspath(self.model)!r} is a checkpoint of {trained.meta_learner.vision.name}. "
-                "Use one that was trained with --vision segmentation."
-            )
+        trained = self._checkpoint()
         sequence = as_sequence(images)
         if len(sequence) != len(masks):
             raise UsageError(f"Expected a mask for each of the {len(sequence)} images, got {len(masks)}.")
-        self._trained = trained
-        support, sizes = read_sized_images(sequence, self._pixels)
+        support, sizes = read_sized_images(sequence, self._reads(trained))
         read = [_mask(n, mask, sizes[n]) for n, mask in enumerate(masks)]
         small = np.stack([_resized(mask, support.shape[1]) for mask in read])
         classes, numbers = np.unique(small[small != IGNORE], return_inverse=True)
@@ -97,11 +81,7 @@ class FewShotSegmenter(BaseEstimator):
         targets[small != IGNORE] = numbers
         self.classes_, self.n_support_ = classes, np.bincount(numbers, minlength=len(classes))
         examples = Examples(to_tensor(support, torch.device("cpu"))[None], torch.from_numpy(targets)[None])
-        steps = trained.meta_learner.inner_steps if self.steps is None else self.steps
-        with torch.no_grad():
-            self._adapted = trained.meta_learner.adapt(
-                examples, len(classes), seeded(self.random_state, "fit"), steps=steps
-            )
+        self._adapt(trained, examples)
         return self
 
     def predict(self, images: Iterable[ImageLike]) -> list[np.ndarray]:
@@ -119,7 +99,7 @@ class FewShotSegmenter(BaseEstimator):
             DataError: an image cannot be read.
         """
         self._check_fitted()
-        pixels, sizes = read_sized_images(images, self._pixels)
+        pixels, sizes = read_sized_images(images, self._reads(self._trained))
         found: list[np.ndarray] = []
         for at in range(0, len(pixels), BATCH):
             part = to_tensor(pixels[at : at + BATCH], torch.device("cpu"))[None]
@@ -131,41 +111,8 @@ class FewShotSegmenter(BaseEstimator):
                 found.append(_at_size(pooled[:, n : n + 1], height, width))
         return found
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the fitted model into one safetensors file that predicts the same wherever it is loaded.
-
-        Args:
-            path: of the file.
-        """
-        self._check_fitted()
-        about = {"n_support": self.n_support_.tolist()}
-        saving.write(path, "FewShotSegmenter", self._trained, self._adapted, self.classes_, self.get_params(), about)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> FewShotSegmenter:
-        """Loads what :meth:`save` wrote; nothing in the file can run code.
-
-        Args:
-            path: of the file, or a Hugging Face Hub id.
-
-        Raises:
-            CheckpointError: there is none, it is damaged, or it is of another estimator.
-        """
-        place = find(path)
-        fitted = saving.read(place, "FewShotSegmenter")
-        with saving.whole(place):
-            model = cls(**fitted.about["parameters"])
-            model.n_support_ = np.asarray(fitted.about["n_support"], dtype=np.int64)
-        model._trained, model._adapted, model.classes_ = fitted[:3]
-        return model
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "_adapted"):
-            raise NotFittedEstimator("This FewShotSegmenter has seen no images. Call fit(images, masks) first.")
-
-    @property
-    def _pixels(self) -> Pixels:
-        learner = self._trained.meta_learner.learner.config
+    def _reads(self, trained: Trained) -> Pixels:
+        learner = trained.meta_learner.learner.config
         return Pixels(self.size or learner.size, learner.channels, fit="stretch")
 
 
