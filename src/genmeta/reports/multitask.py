@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from genmeta.engine.scores import Interval
+from genmeta.reports.bars import grouped_bars
 from genmeta.reports.blocks import MISSING, Picture, Table
-from genmeta.reports.colours import series
-from genmeta.reports.svg import drawing, new_figure, plot_axes, shorten
+from genmeta.reports.svg import drawing
 from genmeta.reports.tables import interval
 from genmeta.scenarios.multitask import MultiTaskScores, delta_mtl, mean_difference
 
@@ -40,18 +38,10 @@ def multitask_table(scores: Mapping[str, MultiTaskScores], reference: str) -> Ta
 @drawing()
 def multitask_bars(scores: Mapping[str, MultiTaskScores]) -> Picture:
     """The score of every cell, a bar for each row."""
-    cells = cell_names(scores)
-    figure = new_figure(7.2, 3.8)
-    axes = plot_axes(figure, 0.6, 1.2, 6.4, 2.2)
-    width = 0.8 / len(scores)
-    for at, (name, each) in enumerate(scores.items()):
-        values = [Interval.of(100 * each.cells[c].accuracy) if c in each.cells else Interval(0.0, 0.0) for c in cells]
-        places = np.arange(len(cells)) + at * width - 0.4 + width / 2
-        errors = np.nan_to_num(np.array([v.half_width for v in values]))
-        axes.bar(places, [v.mean for v in values], width, yerr=errors, color=series(at)[0], label=shorten(name, 36))
-    axes.set_xticks(range(len(cells)), [shorten(c, 30) for c in cells], rotation=20, ha="right", fontsize=7)
-    axes.set_ylabel("main score, %")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2, frameon=False, fontsize=8)
+    heights = {
+        name: {cell: Interval.of(100 * s.accuracy) for cell, s in each.cells.items()} for name, each in scores.items()
+    }
+    figure = grouped_bars(cell_names(scores), heights, ylabel="main score, %", columns=2)
     said = "; ".join(
         f"{name}: " + ", ".join(f"{c} {100 * s.accuracy.mean():.1f} %" for c, s in each.cells.items())
         for name, each in scores.items()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from genmeta.engine.scores import Interval, paired
+from genmeta.reports.bars import grouped_bars
 from genmeta.reports.blocks import MISSING, Picture, Table
 from genmeta.reports.colours import series
 from genmeta.reports.svg import drawing, new_figure, plot_axes, shorten
@@ -105,16 +106,10 @@ def session_curves(scores: Mapping[str, IncrementalScores]) -> Picture:
 def domain_bars(scores: Mapping[str, DomainScores]) -> Picture:
     """Accuracy on every held-out domain, a bar for each method."""
     domains = list(next(iter(scores.values())).accuracy)
-    figure = new_figure(7.2, 3.8)
-    axes = plot_axes(figure, 0.6, 1.2, 6.4, 2.2)
-    width = 0.8 / len(scores)
-    for at, (name, each) in enumerate(scores.items()):
-        values = [Interval.of(100 * each.accuracy[domain]) for domain in domains]
-        places = np.arange(len(domains)) + at * width - 0.4 + width / 2
-        errors = np.nan_to_num(np.array([v.half_width for v in values]))
-        axes.bar(places, [v.mean for v in values], width, yerr=errors, color=series(at)[0], label=shorten(name, 30))
-    axes.set_xticks(range(len(domains)), [shorten(d, 22) for d in domains], rotation=25, ha="right", fontsize=7)
-    axes.set_ylabel("accuracy, %")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=4, frameon=False, fontsize=8)
+    heights = {
+        name: {domain: Interval.of(100 * values) for domain, values in each.accuracy.items()}
+        for name, each in scores.items()
+    }
+    figure = grouped_bars(domains, heights, ylabel="accuracy, %", columns=4)
     said = "; ".join(f"{name} {100 * each.average.mean():.1f} %" for name, each in scores.items())
     return Picture(figure, f"Accuracy on held-out domains; on average: {said}.", "Bars with 95 % intervals.", wide=True)

@@ -171,14 +171,10 @@ def multitask_json(
         methods[name] = {
             **each.summary(),
             "paired_difference": {
-                c: _rounded(paired(s.accuracy, base.cells[c].accuracy)) for c, s in common.cells.items()
+                c: paired(s.accuracy, base.cells[c].accuracy).rounded() for c, s in common.cells.items()
             },
             "common_cells": list(common.cells),
-            "mean_difference": _rounded(mean_difference(common, base)) if common.cells else None,
-            "delta_mtl": _rounded(delta_mtl(common, base)) if common.cells else None,
+            "mean_difference": mean_difference(common, base).rounded() if common.cells else None,
+            "delta_mtl": delta_mtl(common, base).rounded() if common.cells else None,
         }
     return {"schema": "genmeta.multitask/1", "protocol": dict(protocol), "reference": reference, "methods": methods}
-
-
-def _rounded(interval: Interval) -> dict[str, float]:
-    return {"mean": round(interval.mean, 3), "ci95": round(interval.half_width, 3)}
