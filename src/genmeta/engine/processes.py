@@ -122,6 +122,8 @@ def join(place: Place, accelerator: str) -> Fabric:
     strategy = DDPStrategy(timeout=PATIENCE)
     fabric = Fabric(accelerator=accelerator, devices=place.devices, num_nodes=place.nodes, strategy=strategy)
     try:
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            _meet_under_torchrun(place, "nccl" if fabric.device.type == "cuda" else "gloo")
         fabric.launch()
     except (RuntimeError, OSError) as error:
         raise RunError(
@@ -129,6 +131,18 @@ def join(place: Place, accelerator: str) -> Fabric:
             "the same command and can reach MASTER_ADDR."
         ) from error
     return fabric
+
+
+def _meet_under_torchrun(place: Place, backend: str) -> None:
+    """Forms the process group, so that Fabric finds it there, from addresses of this attempt alone.
+
+    torchrun's own store may outlive its workers, and still hold the addresses of those that died: the others would try
+    to reach them, fail, and use up ``--max-restarts``.
+    """
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = torch.distributed.TCPStore(address, port, place.size, is_master=False, timeout=PATIENCE)
+    own = torch.distributed.PrefixStore(f"attempt_{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    torch.distributed.init_process_group(backend, store=own, rank=place.rank, world_size=place.size, timeout=PATIENCE)
 
 
 def leave(place: Place) -> None:
