@@ -71,7 +71,7 @@ def test_a_process_that_dies_ends_the_run_and_it_resumes(config: Config, tmp_pat
         command += [f"--{name}", str(value)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        child = wait_for_child(process.pid)
+        child = wait_for_child(process.pid, "\0-m\0genmeta\0")
         state = Path(settings.run) / "last.ckpt"
         deadline = time.monotonic() + 200
         while not state.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -102,7 +102,7 @@ def test_torchrun_starts_a_run_again_when_a_process_dies(config: Config, tmp_pat
     command += [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     process = subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        child = wait_for_child(process.pid)
+        child = wait_for_child(process.pid, "\0-m\0genmeta\0")
         state = Path(settings.run) / "last.ckpt"
         while not (state.exists() and load_state(state)["step"] >= 4) and process.poll() is None:
             time.sleep(0.02)
@@ -118,18 +118,18 @@ def test_torchrun_starts_a_run_again_when_a_process_dies(config: Config, tmp_pat
         assert shared["val_score"] == pytest.approx(alone["val_score"], abs=0.035)
 
 
-def wait_for_child(parent: int) -> int:
-    """The process that shares the work of ``parent``.
+def wait_for_child(parent: int, started_by: str = "genmeta.__main__") -> int:
+    """The process that shares the work of ``parent``, known by what its command holds.
 
     A compiler's command may name a folder called genmeta, and a process about to become git still has the parent's
-    command; the second worker is started by the name of the module's file.
+    command; the second worker is started by the name of the module's file, and torchrun's workers as ``-m genmeta``.
     """
     threads, deadline = Path(f"/proc/{parent}/task"), time.monotonic() + 200
     while time.monotonic() < deadline:
         children = [child for place in threads.glob("*/children") for child in place.read_text().split()]
         for child in reversed(children):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # gone already
-                if "genmeta.__main__" in Path(f"/proc/{child}/cmdline").read_text():
+                if started_by in Path(f"/proc/{child}/cmdline").read_text():
                     return int(child)
         time.sleep(0.05)
     raise AssertionError("no second process was started")
