@@ -71,7 +71,7 @@ def test_a_process_that_dies_ends_the_run_and_it_resumes(config: Config, tmp_pat
         command += [f"--{name}", str(value)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        child = wait_for_child(process.pid, "\0-m\0genmeta\0")
+        child = wait_for_child(process.pid)
         state = Path(settings.run) / "last.ckpt"
         deadline = time.monotonic() + 200
         while not state.exists() and process.poll() is None and time.monotonic() < deadline:

@@ -81,7 +81,7 @@ def main() -> None:
         excess = torch.stack(
             [torch.stack([nll(h, fixed, fallback) for h in group]).mean() - alone[key] for key, group in groups.items()]
         )
-        value = torch.logsumexp(args.beta * excess, 0) / args.beta
+        value = torch.logsumexp(args.beta * excess, 0) / args.beta if args.beta else excess.mean()
         value = value + args.penalty * (fallback.square().sum() + sharpness[..., 1].square().sum())
         value.backward()
         return value
