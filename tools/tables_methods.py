@@ -10,19 +10,9 @@ from typing import Any
 
 from genmeta.methods import METHODS, list_methods
 
+#: Columns of the Omniglot tables: ways and shots.
+TASKS = {"5w1s": (5, 1), "5w5s": (5, 5), "20w1s": (20, 1)}
 RESULTS = Path(__file__).parents[1] / "results"
-
-#: Page of docs/methods/ -> the methods on it.
-FAMILIES = {
-    "baselines": ("scratch", "finetune"),
-    "metric": ("protonet", "ridge"),
-    "optimisation": ("maml", "anil", "reptile", "meta-sgd"),
-    "hypernetworks": ("hypernet", "meta-sgd-hn", "cnaps", "film-transfer"),
-    "bayesian": ("versa", "abml", "bmaml", "anpml"),
-    "adversarial": ("maml-gan", "meta-sgd-gan"),
-    "latent": ("leo", "weight-vae"),
-    "sequential": ("autoregressive", "diffusion"),
-}
 
 
 def results(name: str) -> dict[str, Any]:
@@ -77,25 +67,23 @@ def anchors() -> str:
     return table(headers, rows)
 
 
-def measured(family: str) -> str:
-    """Accuracy of a family's methods on Omniglot, beside what is published or expected."""
+def measured(name: str) -> str:
+    """Accuracy of a method on Omniglot, beside what is published or expected."""
     rows = []
-    for name in FAMILIES[family]:
-        cells, run = [], "not measured"
-        for task in ("5w1s", "20w1s"):
-            found = entry(name, task)
-            cells.extend(score(found[0], step) if found else "–" for step in ("0", "1", "5"))
-            if found:
-                run = "main" if found[1] == "omniglot" else "short"
-        rows.append([f"`{name}`", *cells, run, METHODS[name].expected])
-    headers = [f"{task}, {step}" for task in ("5w1s", "20w1s") for step in ("0 steps", "1 step", "5 steps")]
-    return table(["Method", *headers, "run", "published or expected"], rows)
+    for task, (ways, shots) in TASKS.items():
+        found = entry(name, task)
+        if found:
+            run = "main" if found[1] == "omniglot" else "short"
+            rows.append([f"{ways}-way {shots}-shot", *[score(found[0], step) for step in ("0", "1", "5")], run])
+    said = f"Published or expected: {METHODS[name].expected}."
+    if not rows:
+        return said + " Not measured on Omniglot here."
+    return table(["Omniglot", "0 steps", "1 step", "5 steps", "run"], rows) + "\n\n" + said
 
 
 def overview() -> str:
-    """Every method: what it generates and adapts, whether it is random, and its page."""
-    page = {name: family for family, names in FAMILIES.items() for name in names}
-    rows = [[f"[`{m.name}`]({page[m.name]}.md#{m.name})", m.generates, m.adapts, m.summary] for m in list_methods()]
+    """Every method: what it generates and adapts, and its page."""
+    rows = [[f"[`{m.name}`]({m.name}.md)", m.generates, m.adapts, m.summary] for m in list_methods()]
     return table(["Method", "Generates", "Adapts", "In one sentence"], rows)
 
 
@@ -163,7 +151,7 @@ def training_classes() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    **{f"measured_{family}": partial(measured, family) for family in FAMILIES},
+    **{f"measured_{m.name.replace('-', '_')}": partial(measured, m.name) for m in list_methods()},
     "overview": overview,
     "anchors": anchors,
     "start_or_steps": start_or_steps,
