@@ -118,6 +118,12 @@ def test_a_run_that_has_begun_is_not_written_over(config: Config) -> None:
     assert (Path(settings.run) / "model.safetensors").read_bytes() == before
 
 
+def test_a_run_directory_has_a_name() -> None:
+    with pytest.raises(RunError) as caught:
+        RunDirectory("")
+    assert str(caught.value) == "The run directory has no name: it is ''. Give it one, as in --run runs/mine."
+
+
 def test_a_run_directory_serves_one_process(config: Config) -> None:
     settings = config()
     with RunDirectory(settings.run), pytest.raises(RunError) as caught:

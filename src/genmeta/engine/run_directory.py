@@ -26,10 +26,12 @@ class RunDirectory:
         leads: this process writes. The others of a run only read; the lock is the leader's.
 
     Raises:
-        RunError: in use by another process, already begun, nothing to resume, or not writable.
+        RunError: without a name, in use by another process, already begun, nothing to resume, or not writable.
     """
 
     def __init__(self, path: str | Path, *, resume: bool = False, leads: bool = True) -> None:
+        if not str(path):  # what an unset variable in a script leaves of --run "$RUN"
+            raise RunError("The run directory has no name: it is ''. Give it one, as in --run runs/mine.")
         self.path = Path(path)
         self._metrics: IO[str] | None = None
         self._board: Any = None
