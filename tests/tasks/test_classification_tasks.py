@@ -12,6 +12,7 @@ from genmeta.core.randomness import seeded
 from genmeta.core.types import Examples, Task
 from genmeta.data.classes import ImageClasses
 from genmeta.tasks import ClassificationTasks
+from genmeta.tasks.augment import jitter_task
 
 
 def identities(data: ImageClasses) -> dict[bytes, tuple[int, int, int]]:
@@ -64,7 +65,7 @@ def flattened(task: Task) -> list[Tensor]:
     return [*task.support, *task.query, task.class_ids]
 
 
-@pytest.mark.parametrize("augment", ["none", "affine", "elastic"])
+@pytest.mark.parametrize("augment", ["none", "affine", "elastic", "style"])
 def test_the_same_rng_deals_the_same_tasks(augment: str) -> None:
     tasks = ClassificationTasks(make_classes(), ways=3, shots="1-3", queries=2, augment=augment)
     first, second = (tasks.sample(4, rng=seeded(7)) for _ in range(2))
@@ -147,7 +148,7 @@ def test_splits_do_not_mix() -> None:
         assert seen == set(data.splits[split].tolist())
 
 
-@pytest.mark.parametrize("kind", ["affine", "elastic"])
+@pytest.mark.parametrize("kind", ["affine", "elastic", "style"])
 def test_jitter_changes_images_and_nothing_else(kind: str) -> None:
     data = make_classes()
     plain, moved = (ClassificationTasks(data, ways=3, augment=a).sample(3, rng=seeded(0)) for a in ("none", kind))
@@ -157,6 +158,21 @@ def test_jitter_changes_images_and_nothing_else(kind: str) -> None:
         assert (before.images - after.images).abs().flatten(2).mean(2).min() > 1e-3
         assert after.images.min() >= 0
         assert after.images.max() <= 1
+
+
+def test_a_style_is_one_for_all_images_of_a_task() -> None:
+    white = torch.ones(40, 3, 3, 12, 12)
+    red = torch.zeros(40, 2, 3, 12, 12)
+    red[:, :, 0] = 1
+    shown, asked = jitter_task(white, red, "style", seeded(0))
+    assert shown.flatten(3).std(3).max() < 1e-6  # nothing but the colour has changed
+    assert (shown - shown[:, :1]).abs().max() < 1e-6
+    assert (asked - asked[:, :1]).abs().max() < 1e-6
+    grey = (shown[:, 0].amax(1) - shown[:, 0].amin(1)).flatten(1).amax(1)
+    assert grey.max() < 1e-5  # white has no colour to turn
+    values = shown[:, 0, 0, 0, 0]
+    assert (values < 0.5).float().mean().item() == pytest.approx(0.25, abs=0.15)  # negatives
+    assert asked[:, 0, :, 0, 0].unique(dim=0).shape[0] > 30
 
 
 def test_classes_with_too_few_images_can_be_left_out() -> None:

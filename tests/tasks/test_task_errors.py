@@ -53,7 +53,7 @@ def test_an_empty_split() -> None:
 def test_unknown_names() -> None:
     assert message(UsageError, split="tset") == "Unknown split 'tset'. Did you mean 'test'? Known: test, train, val."
     assert message(UsageError, augment="afine") == (
-        "Unknown augmentation 'afine'. Did you mean 'affine'? Known: affine, elastic, none."
+        "Unknown augmentation 'afine'. Did you mean 'affine'? Known: affine, elastic, none, style."
     )
 
 

@@ -57,6 +57,7 @@ class ScenarioFlags:
         new_split: split of their classes; by default that of the base session.
         memory: images of each class that the replay baseline keeps.
         streams: incremental streams to score on.
+        orders: in how many orders of its sessions each stream is scored.
     """
 
     scenario: Literal["few-shot", "incremental", "domain", "multitask"] = "few-shot"
@@ -68,6 +69,7 @@ class ScenarioFlags:
     new_split: str = ""
     memory: int = 2
     streams: int = 10
+    orders: int = 1
 
     def values(self) -> dict[str, Any]:
         """As arguments of :class:`genmeta.scenarios.protocols.Protocol`."""
@@ -134,7 +136,7 @@ class Compare:
     width: int = 0
     """Channels of the learner's first block; 0 for its default."""
     augment: str = "none"
-    """Jitter of training images: none, affine or elastic."""
+    """Jitter of training images: none, affine, elastic or style (random colours, the same for a task)."""
     quarter_turns: bool = False
     """Count turned training classes as classes of their own, even where the data set does not."""
     init: str = ""

@@ -48,7 +48,7 @@ class TrainConfig:
         size: image height and width; 0 for the data set's own.
         channels: 1 or 3; 0 for the data set's own.
         options: replaces the method's defaults.
-        augment: none, affine or elastic jitter of training images.
+        augment: none, affine, elastic or style jitter of training images (style: one random change of colours a task).
         quarter_turns: count turned training classes as classes of their own, even where the data set does not.
         min_images: leave out classes with fewer images.
         lr: peak meta learning rate.

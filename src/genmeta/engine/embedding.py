@@ -14,7 +14,8 @@ from genmeta.learners import Learner
 from genmeta.methods import MetaLearner
 from genmeta.methods.bank import learner_hash
 from genmeta.tasks import ClassificationTasks, TaskDistribution
-from genmeta.tasks.embedding import Features
+from genmeta.tasks.embedding import Embed, Features
+from genmeta.tasks.sessions import IncrementalTasks
 
 _KEPT = 4
 
@@ -39,11 +40,28 @@ def embedded(meta_learner: MetaLearner, tasks: TaskDistribution, n_images: int) 
     if not fixed or not isinstance(tasks, ClassificationTasks) or tasks.augment != "none" or n_images < tasks.n_images:
         return None
 
+    return tasks.embedded(_embed(learner), _features_of(learner, tasks.data))
+
+
+def embedded_streams(learner: Learner, tasks: IncrementalTasks) -> IncrementalTasks | None:
+    """The same streams with features in place of images, for what leaves the learner as it is.
+
+    Returns:
+        The streams, or ``None`` where a feature depends on the images around it (batch norm) or is a map.
+    """
+    if learner.config.norm == "batch" or learner.gives != "vector":
+        return None
+    return tasks.embedded(_embed(learner), _features_of(learner, tasks.data))
+
+
+def _embed(learner: Learner) -> Embed:
+    device = next(learner.parameters()).device
+
     def embed(images: Tensor) -> Tensor:
         with torch.no_grad():
-            return learner.features(images[None].to(meta_learner.scales.device))[0][0].cpu()
+            return learner.features(images[None].to(device))[0][0].cpu()
 
-    return tasks.embedded(embed, _features_of(learner, tasks.data))
+    return embed
 
 
 #: Features of the learners and data used last: methods that are compared often share both.

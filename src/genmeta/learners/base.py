@@ -103,11 +103,14 @@ class Norm(nn.Module):
 class ScaleShift(Norm):
     """``scale · x + shift`` and nothing else: a batch norm with its running statistics folded into the layer before.
 
-    Each image on its own, hence inductive by construction.
+    Each image on its own, hence inductive by construction. Of kind ``batch`` it normalises with the support set's
+    statistics instead, which undoes the folding: Li, Wang, Shi, Liu, Hou, "Revisiting batch normalization for practical
+    domain adaptation", 2016 (https://arxiv.org/abs/1603.04779).
     """
 
-    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+    def __init__(self, scale: Tensor, shift: Tensor, kind: str = "group") -> None:
         nn.Module.__init__(self)
+        self.kind = kind
         self.scale, self.shift = nn.Parameter(scale), nn.Parameter(shift)
 
     def forward(
@@ -120,6 +123,8 @@ class ScaleShift(Norm):
         after: batching.After = batching.NOTHING,
     ) -> tuple[Tensor, batching.Moments | None]:
         """Scales and shifts ``[T*N C H W]``, channel by channel."""
+        if self.kind == "batch":
+            return batching.support_batch_norm(images, statistics, scale, shift, n_tasks, after)
         return batching.modulate(images, scale, shift, n_tasks, after), None
 
 

@@ -51,48 +51,51 @@ EARLY_BLOCKS = 5
 class _FoldedConv(nn.Module):
     """A convolution with the running statistics of the norm behind it, and that norm's scale and shift."""
 
-    def __init__(self, weights: dict[str, Tensor], conv: str, norm: str) -> None:
+    def __init__(self, weights: dict[str, Tensor], conv: str, norm: str, kind: str) -> None:
         super().__init__()
         kernel = weights[f"{conv}.weight"].float()
         inverse = torch.rsqrt(weights[f"{norm}.running_var"].float() + EPSILON)
         self.weight = nn.Parameter(kernel * inverse[:, None, None, None])
         self.bias = nn.Parameter(-weights[f"{norm}.running_mean"].float() * inverse)
-        self.norm = ScaleShift(weights[f"{norm}.weight"].float().clone(), weights[f"{norm}.bias"].float().clone())
+        scale, shift = (weights[f"{norm}.{part}"].float().clone() for part in ("weight", "bias"))
+        self.norm = ScaleShift(scale, shift, kind)
 
 
 class _Block(nn.Module):
     """An inverted residual: widen, look around, narrow."""
 
-    def __init__(self, weights: dict[str, Tensor], name: str, stride: int, expanded: bool, residual: bool) -> None:
+    def __init__(
+        self, weights: dict[str, Tensor], name: str, stride: int, expanded: bool, residual: bool, kind: str
+    ) -> None:
         super().__init__()
         self.stride, self.expanded, self.residual = stride, expanded, residual
         norms = iter(("_bn0", "_bn1", "_bn2") if expanded else ("_bn1", "_bn2"))
         if expanded:
-            self.expand = _FoldedConv(weights, f"{name}._expand_conv", f"{name}.{next(norms)}")
-        self.depthwise = _FoldedConv(weights, f"{name}._depthwise_conv", f"{name}.{next(norms)}")
-        self.project = _FoldedConv(weights, f"{name}._project_conv", f"{name}.{next(norms)}")
+            self.expand = _FoldedConv(weights, f"{name}._expand_conv", f"{name}.{next(norms)}", kind)
+        self.depthwise = _FoldedConv(weights, f"{name}._depthwise_conv", f"{name}.{next(norms)}", kind)
+        self.project = _FoldedConv(weights, f"{name}._project_conv", f"{name}.{next(norms)}", kind)
 
 
 class EfficientNetLite0(Learner):
     """1280 features of an image of any size; its base is the published ImageNet network.
 
     Images are in ``[0, 1]`` as everywhere in the library; the network's own scaling, ``(255 x − 127) / 128``, happens
-    inside. Grey images are shown in all three channels.
+    inside. Grey images are shown in all three channels. With ``norm="batch"`` every norm has the statistics of the
+    support set in place of ImageNet's.
 
     Raises:
-        UsageError: a width or a batch norm is asked for, which the published network does not have.
+        UsageError: a width is asked for, which the published network does not have.
     """
 
     def __init__(self, config: LearnerConfig, rng: torch.Generator) -> None:
         super().__init__()
-        if config.width or config.norm != "group":
+        if config.width:
             raise UsageError(
-                f"efficientnet-lite0 has its published widths and its own folded norms, got width={config.width} and "
-                f"norm={config.norm!r}. Leave --width and --norm out."
+                f"efficientnet-lite0 has its published widths, got width={config.width}. Leave --width out."
             )
         self.config, self.feature_size = config, FEATURES
         weights = imagenet_weights()
-        self.stem = _FoldedConv(weights, "_conv_stem", "_bn0")
+        self.stem = _FoldedConv(weights, "_conv_stem", "_bn0", config.norm)
         self.blocks = nn.ModuleList()
         channels, number = STEM_CHANNELS, itertools.count()
         for stage in STAGES:
@@ -100,15 +103,20 @@ class EfficientNetLite0(Learner):
                 stride = stage.stride if repeat == 0 else 1
                 residual = stride == 1 and channels == stage.channels
                 name = f"_blocks.{next(number)}"
-                self.blocks.append(_Block(weights, name, stride, stage.expansion > 1, residual))
+                self.blocks.append(_Block(weights, name, stride, stage.expansion > 1, residual, config.norm))
                 channels = stage.channels
-        self.head = _FoldedConv(weights, "_conv_head", "_bn1")
+        self.head = _FoldedConv(weights, "_conv_head", "_bn1", config.norm)
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
         return self.late(run, self.early(run, batching.flat(images))).unflatten(0, (images.shape[0], -1))
 
     def early(self, run: Pass, images: Tensor) -> Tensor:
-        """The stem and the blocks of high resolution, ``[B C H W] -> [B 40 H/8 W/8]``: three quarters of the time."""
+        """The stem and the blocks of high resolution, ``[B C H W] -> [B 40 H/8 W/8]``: three quarters of the time.
+
+        Nothing with batch norm, for which an image is not the same in every support set.
+        """
+        if self.needs_support_statistics:
+            return images
         return self.through(run, self.stem_of(run, images), 0, EARLY_BLOCKS)
 
     def stem_of(self, run: Pass, images: Tensor) -> Tensor:
@@ -121,9 +129,14 @@ class EfficientNetLite0(Learner):
 
     def late(self, run: Pass, maps: Tensor) -> Tensor:
         """The other blocks, the last convolution and the mean over the image, ``[B 40 H/8 W/8] -> [B D]``."""
-        return self.layer(run, "head", self.through(run, maps, EARLY_BLOCKS, len(self.blocks))).mean((2, 3))
+        first = EARLY_BLOCKS
+        if self.needs_support_statistics:
+            maps, first = self.stem_of(run, maps), 0
+        return self.layer(run, "head", self.through(run, maps, first, len(self.blocks))).mean((2, 3))
 
     def late_names(self) -> tuple[str, ...]:
+        if self.needs_support_statistics:
+            return super().late_names()
         late = tuple(f"blocks.{number}." for number in range(EARLY_BLOCKS, len(self.blocks)))
         return tuple(name for name in self.own_weights() if name.startswith(("head.", *late)))
 
@@ -143,7 +156,9 @@ class EfficientNetLite0(Learner):
         """Convolution, scale and shift, and ReLU6 where the layer has one."""
         weight, bias = run[f"{name}.weight"], run[f"{name}.bias"]
         scale, shift = run[f"{name}.norm.scale"], run[f"{name}.norm.shift"]
-        if torch.is_grad_enabled() or weight.ndim == 5 or (scale.ndim == 2 and run.n_tasks > 1):
+        if self.needs_support_statistics:
+            x = run.norm(f"{name}.norm", batching.same_conv2d(x, weight, bias, run.n_tasks, stride))
+        elif torch.is_grad_enabled() or weight.ndim == 5 or (scale.ndim == 2 and run.n_tasks > 1):
             x = batching.modulate(batching.same_conv2d(x, weight, bias, run.n_tasks, stride), scale, shift, run.n_tasks)
         else:
             # nothing to differentiate: the scale goes into the kernel, which saves a pass over the images

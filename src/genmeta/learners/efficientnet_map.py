@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmeta.core import batching
+from genmeta.core.errors import UsageError
 from genmeta.learners.base import Conv, Learner, LearnerConfig, Pass
 from genmeta.learners.efficientnet_lite import STAGES, EfficientNetLite0
 
@@ -33,6 +34,8 @@ class EfficientNetLite0Map(Learner):
 
     def __init__(self, config: LearnerConfig, rng: torch.Generator) -> None:
         super().__init__()
+        if config.norm == "batch":
+            raise UsageError("efficientnet-lite0-map keeps its published norms, got norm='batch'. Leave --norm out.")
         self.config = config
         body = EfficientNetLite0(config, rng)
         body.blocks = nn.ModuleList(list(body.blocks)[: READ_AFTER[-1]])

@@ -20,9 +20,10 @@ from genmeta.adapters import Adapter, GradientAdapter, NoAdapter
 from genmeta.core.errors import UsageError
 from genmeta.core.registry import Registry
 from genmeta.core.types import ROWS, Task
-from genmeta.encoders import SetEncoder
+from genmeta.encoders import NormStatisticsEncoder, SetEncoder
 from genmeta.generators import ConstantRow, FiLMGenerator, FixedStepSize
 from genmeta.learners import Learner
+from genmeta.learners.base import Norm
 from genmeta.methods.base import Method, written_spec
 from genmeta.methods.meta_learner import MetaLearner, Parts
 from genmeta.methods.objectives import Loss, Objective, QueryLoss
@@ -91,7 +92,7 @@ def _build(
     adapter: Adapter,
     film_lr: float = 0.0,
     generator: FiLMGenerator | None = None,
-    encoder: SetEncoder | None = None,
+    encoder: SetEncoder | NormStatisticsEncoder | None = None,
 ) -> MetaLearner:
     film = generator is not None or film_lr > 0
     spec = written_spec(learner, vision, "film" if film else "rows")
@@ -135,10 +136,14 @@ def build_tent(options: TentOptions, learner: Learner, vision: VisualTask, rng: 
 def build_domain_film(
     options: DomainFiLMOptions, learner: Learner, vision: VisualTask, rng: torch.Generator
 ) -> MetaLearner:
-    """FiLM written from the domain's support images."""
+    """FiLM written from the domain's support images; with batch norm, on top of their statistics and from these too."""
     spec = written_spec(learner, vision, "film")
     generator = FiLMGenerator(options.context, spec.shared_length, options.hidden, options.penalty)
-    encoder = SetEncoder(learner.feature_size, options.context)
+    reads = SetEncoder(learner.feature_size, options.context)
+    encoder: SetEncoder | NormStatisticsEncoder = reads
+    if learner.needs_support_statistics:
+        channels = {name: norm.scale.numel() for name, norm in learner.named_modules() if isinstance(norm, Norm)}
+        encoder = NormStatisticsEncoder(reads, channels)
     adapter = GradientAdapter(first_order=True)
     return _build(options, learner, vision, adapter, options.inner_lr, generator, encoder)
 

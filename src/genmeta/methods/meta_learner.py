@@ -16,6 +16,7 @@ from genmeta.core import batching
 from genmeta.core.errors import UsageError
 from genmeta.core.spec import ParamSpec
 from genmeta.core.types import ROWS, Context, Examples, Outcome, Start, Targets, Task, Tokens, Weights
+from genmeta.encoders import NormStatisticsEncoder
 from genmeta.generators import (
     ConstantGenerator,
     ConstantRow,
@@ -200,8 +201,12 @@ class MetaLearner(nn.Module):
     def _context(self, support: Examples, ways: int, samples: int, memory: FeatureMemory) -> Context | None:
         if self.encoder is None:
             return None
-        features, _ = memory.features({}, None, graph=True)
-        context: Context = self.encoder(self.vision.tokens(features, support.targets, ways))
+        features, statistics = memory.features({}, None, graph=True)
+        tokens = self.vision.tokens(features, support.targets, ways)
+        if isinstance(self.encoder, NormStatisticsEncoder):
+            context = self.encoder(tokens, statistics)
+        else:
+            context = self.encoder(tokens)
         classes = None if context.classes is None else batching.repeat(context.classes, samples)
         return Context(batching.repeat(context.task, samples), classes)
 

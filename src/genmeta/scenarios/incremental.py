@@ -61,9 +61,12 @@ class IncrementalScores:
     Attributes:
         accuracy: ``[E S+1]`` on all classes met so far, after each session, fraction in [0, 1].
         by_session: ``[E S+1 S+1]``: after session ``i``, on the classes of session ``j``; ``nan`` for ``j > i``.
-        seconds: ``[E S]`` to take a session in, the base session left out.
+        seconds: ``[E S]`` to take a session in, from images, the base session left out (``[1 S]`` where one stream was
+            timed).
         bytes_per_class: stored for each class.
         memory_images: images kept of earlier sessions, at most.
+        by_order: ``[E O 2]``: average and last accuracy of each stream's classes and images in ``O`` orders of its
+            sessions after the base; ``O`` is 1 where no other order was scored.
     """
 
     accuracy: np.ndarray
@@ -71,6 +74,7 @@ class IncrementalScores:
     seconds: np.ndarray
     bytes_per_class: float
     memory_images: int
+    by_order: np.ndarray
 
     @property
     def average(self) -> np.ndarray:
@@ -112,8 +116,15 @@ class IncrementalScores:
             "harmonic_mean": self.harmonic_mean,
         }
         scores = {name: Interval.of(100 * values).rounded() for name, values in named.items()}
+        orders = self.by_order.shape[1]
+        spread = 100 * (self.by_order.max(1) - self.by_order.min(1))
         return {
             **scores,
+            "orders": {
+                "scored": orders,
+                "average_spread": Interval.of(spread[:, 0]).rounded() if orders > 1 else None,
+                "last_spread": Interval.of(spread[:, 1]).rounded() if orders > 1 else None,
+            },
             "accuracy_after_session": [Interval.of(100 * column).rounded() for column in self.accuracy.T],
             "session_ms": round(1000 * float(np.median(self.seconds)), 2) if self.seconds.size else None,
             "bytes_per_class": round(self.bytes_per_class),
@@ -134,9 +145,7 @@ def run_stream(learner: IncrementalLearner, stream: Stream, rng: torch.Generator
     scores = np.full((len(stream.sessions),) * 2, np.nan)
     seconds = []
     for at, session in enumerate(stream.sessions):
-        began = time.perf_counter()
-        learner.learn(session, rng)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(_timed(learner, session, rng))
         met = stream.query_targets < ends[at + 1]
         truth = stream.query_targets[met]
         logits = learner.answer(stream.query_images[met])
@@ -163,6 +172,8 @@ def score_incremental(
     seed: int = 0,
     progress: bool = False,
     title: str = "sessions",
+    orders: int = 1,
+    embedded: IncrementalTasks | None = None,
 ) -> IncrementalScores:
     """Scores a learner on a seeded list of streams; equal seeds give every learner equal streams.
 
@@ -173,21 +184,54 @@ def score_incremental(
         seed: names the list.
         progress: show a bar.
         title: of the bar.
+        orders: in how many orders of its sessions each stream is scored; all scores but
+            :attr:`IncrementalScores.by_order` are those of the first.
+        embedded: the same streams with features in place of images, where the learner leaves its network as it is.
+            Then each image is embedded once for all streams; times and bytes are taken from the first stream's images.
     """
-    every, seconds, learner = [], [], make()
-    with ProgressBar(title, streams, show=progress) as bar:
+    every, seconds, others = [], [], []
+    learner = make()
+    with ProgressBar(title, streams * orders, show=progress) as bar:
         for index in range(streams):
-            stream = tasks.sample(seeded(seed, "stream", index))
-            learner = make()
-            scores, took = run_stream(learner, stream, seeded(seed, "rows", index))
-            every.append(scores)
-            seconds.append(took[1:])
-            bar.update(index + 1)
-    by_session = np.stack(every)
+            stream = (embedded or tasks).sample(seeded(seed, "stream", index))
+            arrangements = [stream]
+            for order in range(1, orders):
+                shuffled = torch.randperm(tasks.n_sessions, generator=seeded(seed, "order", index, order))
+                arrangements.append(stream.reordered(shuffled.tolist()))
+            for number, arranged in enumerate(arrangements):
+                learner = make()
+                scores, took = run_stream(learner, arranged, seeded(seed, "rows", index))
+                if number == 0:
+                    every.append(scores)
+                    seconds.append(took[1:])
+                others.append(scores)
+                bar.update(index * orders + number + 1)
+    if embedded is not None:
+        learner, rng, took = make(), seeded(seed, "rows", 0), []
+        for session in tasks.sample(seeded(seed, "stream", 0)).sessions:
+            took.append(_timed(learner, session, rng))
+        seconds = [took[1:]]
     sizes = np.array([tasks.base_classes] + [tasks.ways] * tasks.n_sessions, dtype=float)
-    weights = np.tril(np.ones_like(by_session[0])) * sizes
-    accuracy = np.nansum(by_session * weights, 2) / weights.sum(1)
-    return IncrementalScores(accuracy, by_session, np.array(seconds), learner.bytes_per_class, learner.memory_images)
+    weights = np.tril(np.ones((len(sizes), len(sizes)))) * sizes
+
+    def after_session(by_session: np.ndarray) -> np.ndarray:
+        return np.asarray(np.nansum(by_session * weights, 2) / weights.sum(1))
+
+    by_session, all_orders = np.stack(every), after_session(np.stack(others))
+    return IncrementalScores(
+        accuracy=after_session(by_session),
+        by_session=by_session,
+        seconds=np.array(seconds),
+        bytes_per_class=learner.bytes_per_class,
+        memory_images=learner.memory_images,
+        by_order=np.stack([all_orders.mean(1), all_orders[:, -1]], 1).reshape(streams, orders, 2),
+    )
+
+
+def _timed(learner: IncrementalLearner, session: Session, rng: torch.Generator) -> float:
+    began = time.perf_counter()
+    learner.learn(session, rng)
+    return time.perf_counter() - began
 
 
 def incremental_json(

@@ -29,7 +29,8 @@ class WrittenRows(IncrementalLearner):
     classification", 2013).
 
     Raises:
-        UsageError: the meta-learner writes shared weights, or draws several starts.
+        UsageError: the meta-learner writes shared weights, draws several starts, or has a batch norm, for which each
+            session would need statistics of its own.
     """
 
     def __init__(self, meta_learner: MetaLearner) -> None:
@@ -37,6 +38,11 @@ class WrittenRows(IncrementalLearner):
             raise UsageError(
                 "Classes that come in sessions need one set of rows on features that all sessions share, but this "
                 "method writes more than that. Train it with --generate rows, or use protonet, ridge or hypernet."
+            )
+        if meta_learner.learner.needs_support_statistics:
+            raise UsageError(
+                "Classes that come in sessions are answered on features that all sessions share, but batch norm has "
+                "other statistics in each. Train with --norm group."
             )
         self._meta_learner = meta_learner.eval()
         self._rows: list[Tensor] = []

@@ -13,6 +13,7 @@ from genmeta.core.settings import SCENARIOS
 from genmeta.data import open_dataset
 from genmeta.data.domains import DomainImages, open_domains
 from genmeta.engine import Trained
+from genmeta.engine.embedding import embedded_streams
 from genmeta.learners import Learner
 from genmeta.methods import MetaLearner, build_method
 from genmeta.scenarios.domain import DomainScores, score_domains
@@ -37,6 +38,7 @@ class Protocol:
         new_split: split of the classes of further sessions; by default that of the base session.
         memory: images of each class that the replay baseline keeps.
         streams: incremental streams, each with other classes, another order and other images.
+        orders: in how many orders of its sessions each stream is scored.
     """
 
     scenario: str = "few-shot"
@@ -48,12 +50,15 @@ class Protocol:
     new_split: str = ""
     memory: int = 2
     streams: int = 10
+    orders: int = 1
 
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIOS:
             raise unknown("scenario", self.scenario, SCENARIOS)
         if self.streams < 1:
             raise UsageError(f"streams must be 1 or more, got {self.streams}.")
+        if self.orders < 1:
+            raise UsageError(f"orders must be 1 or more, got {self.orders}.")
 
 
 def incremental_rows(
@@ -100,18 +105,27 @@ def incremental_rows(
         queries=queries,
         new_split=protocol.new_split,
     )
-    rows: dict[str, Callable[[], IncrementalLearner]] = {}
+    rows: dict[str, tuple[Learner, Callable[[], IncrementalLearner]]] = {}
     for name, each in trained.items():
         learner = each.meta_learner.learner
-        rows[name] = partial(WrittenRows, each.meta_learner)
+        rows[name] = learner, partial(WrittenRows, each.meta_learner)
         if each.method != "protonet":
-            rows[f"class means on {name}'s features"] = partial(WrittenRows, class_means(learner))
+            rows[f"class means on {name}'s features"] = learner, partial(WrittenRows, class_means(learner))
     base = first.meta_learner.learner
-    rows["fine-tuning"] = partial(Finetuning, base)
-    rows[f"replay, {protocol.memory} a class"] = partial(Finetuning, base, memory=protocol.memory)
+    rows["fine-tuning"] = base, partial(Finetuning, base)
+    rows[f"replay, {protocol.memory} a class"] = base, partial(Finetuning, base, memory=protocol.memory)
     return {
-        name: score_incremental(make, tasks, streams=protocol.streams, seed=seed, progress=progress, title=name)
-        for name, make in rows.items()
+        name: score_incremental(
+            make,
+            tasks,
+            streams=protocol.streams,
+            seed=seed,
+            progress=progress,
+            title=name,
+            orders=protocol.orders,
+            embedded=embedded_streams(learner, tasks),
+        )
+        for name, (learner, make) in rows.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""Random affine and elastic jitter of whole episodes: cheap variety where a class has few, clean images."""
+"""Random jitter of whole episodes: cheap variety where a class has few, clean images, or training few styles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,53 @@ from torch import Tensor
 
 from genmeta.core.errors import unknown
 
-KINDS = ("none", "affine", "elastic")
+KINDS = ("none", "affine", "elastic", "style")
+#: Share of tasks whose images lose their colours, and share of those that are shown as negatives.
+GREY, NEGATIVE = 0.3, 0.25
+#: Red, green and blue of grey, and the two directions of colour about it, as rows (YIQ).
+_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
+
+
+def jitter_task(
+    support: Float[Tensor, "T N C H W"], query: Float[Tensor, "T M C H W"], kind: str, rng: torch.Generator
+) -> tuple[Float[Tensor, "T N C H W"], Float[Tensor, "T M C H W"]]:
+    """:func:`jitter` of a task's images; ``style`` is ``affine``, then one random style for all images of a task.
+
+    A style is a turn of the colours, a saturation, a contrast and a brightness, and for some tasks a negative, so that
+    a method that reads a domain in its images meets more of them than the data hold. In the spirit of Jackson et al.,
+    "Style augmentation", 2019 (https://arxiv.org/abs/1809.05375); deviation: no network, and one style a task.
+
+    Args:
+        support: ``[T N C H W]``.
+        query: ``[T M C H W]``.
+        kind: one of :data:`KINDS`.
+        rng: source of the distortions.
+    """
+    if kind != "style":
+        return jitter(support, kind, rng), jitter(query, kind, rng)
+    moved = torch.cat([jitter(support, "affine", rng), jitter(query, "affine", rng)], 1)
+    styled = _styled(moved, rng)
+    return styled[:, : support.shape[1]], styled[:, support.shape[1] :]
+
+
+def _styled(images: Tensor, rng: torch.Generator) -> Tensor:
+    tasks = images.shape[0]
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(tasks, generator=rng)
+
+    turn, saturation = uniform(-math.pi, math.pi), uniform(0, 1.5) * (uniform(0, 1) >= GREY)
+    contrast, brightness = torch.exp(uniform(math.log(0.6), math.log(2.5))), uniform(-0.15, 0.15)
+    sign = torch.where(uniform(0, 1) < NEGATIVE, -1.0, 1.0)
+    if images.shape[2] == 3:
+        to_yiq = torch.tensor(_YIQ)
+        change = torch.zeros(tasks, 3, 3)
+        change[:, 0, 0] = 1
+        cos, sin = saturation * torch.cos(turn), saturation * torch.sin(turn)
+        change[:, 1, 1], change[:, 1, 2], change[:, 2, 1], change[:, 2, 2] = cos, -sin, sin, cos
+        images = torch.einsum("tcd,tndhw->tnchw", torch.linalg.inv(to_yiq) @ change @ to_yiq, images)
+    factor, shift = ((sign * contrast).view(-1, 1, 1, 1, 1), brightness.view(-1, 1, 1, 1, 1))
+    return ((images - 0.5) * factor + 0.5 + shift).clamp(0, 1)
 
 
 def jitter(images: Float[Tensor, "T N C H W"], kind: str, rng: torch.Generator) -> Float[Tensor, "T N C H W"]:
@@ -23,7 +69,7 @@ def jitter(images: Float[Tensor, "T N C H W"], kind: str, rng: torch.Generator) 
             and a smooth random displacement of up to about 8 % of the width), or ``none``.
         rng: source of the distortions.
     """
-    if kind not in KINDS:
+    if kind not in KINDS[:-1]:
         raise unknown("augmentation", kind, KINDS)
     if kind == "none":
         return images

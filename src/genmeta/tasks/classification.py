@@ -12,7 +12,7 @@ from genmeta.core.errors import DataError, UsageError, unknown
 from genmeta.core.randomness import numpy_rng
 from genmeta.core.types import Examples, Task
 from genmeta.data.classes import ImageClasses
-from genmeta.tasks.augment import KINDS, jitter
+from genmeta.tasks.augment import KINDS, jitter_task
 from genmeta.tasks.base import SPLITS, Range, TaskDistribution
 from genmeta.tasks.embedding import Embed, Embedding, Features
 
@@ -30,7 +30,7 @@ class ClassificationTasks(TaskDistribution):
         ways: classes of a task, a number or a range such as ``"5-20"`` (drawn once per batch).
         shots: support images of each class, a number or a range.
         queries: query images of each class.
-        augment: ``none``, ``affine`` or ``elastic``; see :func:`genmeta.tasks.augment.jitter`.
+        augment: ``none``, ``affine``, ``elastic`` or ``style``; see :mod:`genmeta.tasks.augment`.
         quarter_turns: count turned classes as classes of their own, even where the data set does not.
         min_images: leaves out classes with fewer images instead of refusing.
 
@@ -158,8 +158,8 @@ class ClassificationTasks(TaskDistribution):
         query = _lay_out(pixels[:, :, shots:], labels)
         query = _shuffle(query, torch.from_numpy(random.random(query.labels.shape)).argsort(1))
         if self.augment != "none":
-            support = support._replace(images=jitter(support.images, self.augment, rng))
-            query = query._replace(images=jitter(query.images, self.augment, rng))
+            shown, asked = jitter_task(support.images, query.images, self.augment, rng)
+            support, query = support._replace(images=shown), query._replace(images=asked)
         return Task(support, query, ways, torch.from_numpy(picks))
 
     def _pixels(self, classes: np.ndarray, turns: np.ndarray, order: np.ndarray) -> Tensor:

@@ -10,7 +10,7 @@ from genmeta.core.errors import DataError, UsageError, unknown
 from genmeta.core.randomness import numpy_rng
 from genmeta.core.types import IGNORE, Examples, Task
 from genmeta.data.domains import DomainImages
-from genmeta.tasks.augment import KINDS, jitter
+from genmeta.tasks.augment import KINDS, jitter_task
 from genmeta.tasks.base import Range, TaskDistribution
 
 #: One image of every domain and class in so many is kept from training, to choose checkpoints by.
@@ -31,7 +31,7 @@ class DomainTasks(TaskDistribution):
         shots: support images of the domain, whatever their classes.
         queries: query images of the domain.
         labelled: tell the support images' classes.
-        augment: ``none``, ``affine`` or ``elastic``.
+        augment: ``none``, ``affine``, ``elastic`` or ``style``; see :mod:`genmeta.tasks.augment`.
 
     Raises:
         DataError: a domain has too few images.
@@ -58,7 +58,7 @@ class DomainTasks(TaskDistribution):
         self.name, self.split, self.queries = data.name, part, queries
         self.ways, self.shots = Range(count, count), Range(shots, shots)
         self.data, self.domains, self.labelled, self.augment = data, np.asarray(domains), labelled, augment
-        self._where = [_parts(np.flatnonzero(data.domains == g), part) for g in self.domains]
+        self._where = [_parts(np.flatnonzero(data.domains == g), part, int(g)) for g in self.domains]
         for g, (shown, asked) in zip(self.domains, self._where, strict=True):
             if len(shown) < shots + (queries if asked is None else 0) or (asked is not None and len(asked) < queries):
                 count = len(shown) + (0 if asked is None else len(asked))
@@ -121,8 +121,8 @@ class DomainTasks(TaskDistribution):
         if not self.labelled:
             support = support._replace(targets=torch.full_like(support.labels, IGNORE))
         if self.augment != "none":
-            support = support._replace(images=jitter(support.images, self.augment, rng))
-            query = query._replace(images=jitter(query.images, self.augment, rng))
+            seen, posed = jitter_task(support.images, query.images, self.augment, rng)
+            support, query = support._replace(images=seen), query._replace(images=posed)
         ids: Tensor = torch.arange(self.n_classes).expand(len(picks), -1)
         return Task(support, query, self.n_classes, ids)
 
@@ -131,9 +131,12 @@ class DomainTasks(TaskDistribution):
         return Examples(pixels, torch.from_numpy(self.data.labels[where]).long())
 
 
-def _parts(where: np.ndarray, part: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images to draw support from, and those to draw queries from; ``None`` for what the support leaves."""
-    kept = np.random.default_rng(0).permutation(len(where)) % KEEP == 0
+def _parts(where: np.ndarray, part: str, domain: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images to draw support from, and those to draw queries from; ``None`` for what the support leaves.
+
+    Other places are kept in the next domain: where a class has one image in each, it is trained on in most of them.
+    """
+    kept = (np.random.default_rng(0).permutation(len(where)) + domain) % KEEP == 0
     if part == "val":
         return where[~kept], where[kept]
     return (where if part == "all" else where[~kept]), None

@@ -6,6 +6,7 @@ The protocol of few-shot class-incremental learning: Tao et al., "Few-shot class
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,13 +19,15 @@ from genmeta.core.randomness import numpy_rng
 from genmeta.core.types import Examples
 from genmeta.data.classes import ImageClasses
 from genmeta.tasks.classification import SPLITS
+from genmeta.tasks.embedding import Embed, Embedding, Features
 
 
 class Session(NamedTuple):
     """What an incremental learner is shown at one time, and only then.
 
     Attributes:
-        support: images ``[1 N C H W]`` and targets ``[1 N]``, numbered ``0..ways-1`` within the session.
+        support: images ``[1 N C H W]`` (or features ``[1 N D]``) and targets ``[1 N]``, numbered ``0..ways-1`` within
+            the session.
         ways: number of new classes.
     """
 
@@ -37,7 +40,7 @@ class Stream(NamedTuple):
 
     Attributes:
         sessions: the base session, then the others. A learner is handed them one by one.
-        query_images: ``[N C H W]``, of no session; for whoever keeps score.
+        query_images: ``[N C H W]`` (or features ``[N D]``), of no session; for whoever keeps score.
         query_targets: ``[N]`` classes numbered in the order in which they come, the base classes first.
     """
 
@@ -116,6 +119,7 @@ class IncrementalTasks:
         enough = {name: [k for k in data.splits[name] if counts[k] >= shots + queries] for name in SPLITS}
         self._base, self._new = np.asarray(enough[split]), np.asarray(enough[new_split or split])
         self._apart = bool(new_split) and new_split != split
+        self._embedding: Embedding | None = None
         new = sessions * ways
         for name, need, have in (
             ((split, base_classes, len(self._base)), (new_split, new, len(self._new)))
@@ -127,6 +131,17 @@ class IncrementalTasks:
                     f"The stream needs {need} classes of split {name!r} with {shots + queries} images each, but "
                     f"{data.name!r} has {have}. Lower base_classes, sessions, ways, shots or queries."
                 )
+
+    def embedded(self, embed: Embed, known: Features | None = None) -> IncrementalTasks:
+        """The same streams, with feature vectors in place of images, each image embedded once.
+
+        Args:
+            embed: how images become features.
+            known: features that are known already; those of further classes are added when they are first drawn.
+        """
+        tasks = copy.copy(self)
+        tasks._embedding = Embedding(self.data, embed, {} if known is None else known)
+        return tasks
 
     def sample(self, rng: torch.Generator) -> Stream:
         """Draws classes, their order and their images; the same ``rng`` state gives the same stream."""
@@ -152,4 +167,8 @@ class IncrementalTasks:
         return Session(support, len(classes)), np.concatenate(kept)
 
     def _pixels(self, where: np.ndarray) -> Tensor:
+        if self._embedding is not None:
+            classes = np.searchsorted(self.data.offsets, where, "right") - 1
+            order = where - self.data.offsets[classes]
+            return self._embedding(classes[None], np.zeros_like(classes)[None], order[None, :, None])[0, :, 0]
         return torch.from_numpy(self.data.images[where]).permute(0, 3, 1, 2).float().div_(255)
