@@ -1,96 +1,175 @@
 #!/usr/bin/env bash
-# Trains and scores every row of the tables in docs/scenarios.md. Finished runs are reused, begun ones resumed, tables
-# that stand already are left alone (remove results/NAME to make one again). Sets of ../shared/data that are not there
-# are passed over. Something over an hour on one core. The first training of the incremental part is the start that
-# tools/families.py also begins from.
+# Trains and scores every row of the tables in docs/scenarios.md, or of the parts that are named:
+#
+#     tools/scenarios.sh [emoji styles rotated pacs labelled omniglot online caltech sequence multitask datasets pareto]
+#
+# Finished runs are reused, begun ones resumed, results that stand already are left alone (remove results/NAME to make
+# them again). Sets of ../shared/data that are not there are passed over. Something over an hour on one core. The first
+# training of the part omniglot is the start that tools/families.py also begins from.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
 genmeta=${GENMETA:-$PWD/.venv/bin/genmeta}
 results=$PWD/results
 runs=runs/scenarios
+data=../shared/data
 mkdir -p $runs
+ln -sfn "$PWD/../shared" "$runs/shared"  # one spelling of a data set, seen from here and from a part's folder
 
+parts=" ${*:-emoji styles rotated pacs labelled omniglot online caltech sequence multitask datasets pareto} "
+wanted() { [[ $parts == *" $1 "* ]]; }
 missing() { [ ! -f "$results/$1/results.json" ]; }
+train() { $genmeta train "$@" --threads 1 --resume; }
 score() {  # NAME ARGUMENTS...: a comparison of runs below the current folder
   local name=$1
   shift
   $genmeta compare "$@" --threads 1 --out "$results/$name"
 }
 
-held_out=$(printf 'turn%s-slant30-bold-negative,' 0 45 90 135 180 225 270 315)
-if missing domains-glyph-styles; then
-  for method in erm domain-film arm-bn; do
-    norm=group
-    [ $method = arm-bn ] && norm=batch
-    $genmeta train $method --scenario domain --data 'glyph-styles?size=20' --hold-out "${held_out%,}" --norm $norm \
-      --width 32 --shots 20 --queries 20 --tasks-per-batch 8 --steps 1500 --lr 0.004 --validate-every 750 \
-      --validate-tasks 40 --threads 1 --resume --run $runs/$method
-  done
-  (cd $runs && score domains-glyph-styles ./erm ./domain-film ./arm-bn --scenario domain --data 'glyph-styles?size=20' \
-    --shots 20 --queries 50 --tasks 20 --adapt-steps 0)
-fi
-# the same again, for the check that has come since; its times are left unread
-missing domains-glyph-styles-check && [ -d $runs/arm-bn ] && (cd $runs && score domains-glyph-styles-check ./erm \
-  ./domain-film ./arm-bn --scenario domain --data 'glyph-styles?size=20' --shots 20 --queries 50 --tasks 20 --adapt-steps 0)
+# -- domains ----------------------------------------------------------------------------------------------------------
 
-domains() {  # NAME DATA HELD_OUT STEPS: tent before its steps is arm-bn
+domains() {  # NAME DATA HELD_OUT QUERIES STEPS OPTIONS...: tent before its steps is arm-bn
   missing "$1" || return 0
   mkdir -p "$runs/$1"
-  ln -sfn "$PWD/../shared" "$runs/shared"
   (
     cd "$runs/$1"
-    for method in erm domain-film tent mldg; do
-      norm=group
-      [ $method = tent ] && norm=batch
-      $genmeta train $method --scenario domain --data "$2" --hold-out "$3" --norm $norm --width 32 --shots 20 \
-        --queries 20 --tasks-per-batch 4 --steps "$4" --lr 0.004 --validate-every "$4" --validate-tasks 20 --threads 1 \
-        --resume --run $method
+    for method in erm mldg tent domain-film; do
+      norm=batch
+      [[ $method = erm || $method = mldg ]] && norm=group
+      train $method --scenario domain --data "$2" --hold-out "$3" --norm $norm --shots 20 --steps "$5" \
+        --validate-every $(($5 / 2)) --validate-tasks 40 "${@:6}" --run $method
     done
-    score "$1" ./erm ./domain-film ./tent ./mldg --scenario domain --data "$2" --shots 20 --queries 40 --tasks 20 \
+    score "$1" ./erm ./mldg ./tent ./domain-film --scenario domain --data "$2" --shots 20 --queries "$4" --tasks 20 \
       --adapt-steps 0,5
   )
 }
-domains domains-rotated-digits 'rotated-digits?size=16' '0 degrees,75 degrees' 300
-[ ! -f ../shared/data/emoji9_64_rgba.zip ] || domains domains-emoji \
-  'domains:../shared/data/emoji9_64_rgba.zip?size=20&classes=110' openmoji,fluent-emoji-high-contrast,emojione-v1 300
-[ ! -f ../shared/data/pacs_84.zip ] || domains domains-pacs 'domains:../shared/data/pacs_84.zip?size=24' sketch 250
 
-if missing incremental-omniglot; then
-  $genmeta train protonet --data omniglot --augment affine --quarter-turns --width 32 --ways 30-60 --shots 1-3 \
-    --queries 2 --tasks-per-batch 1 --steps 2500 --lr 0.004 --validate-every 500 --validate-tasks 100 --threads 1 \
-    --resume --run $runs/protonet
-  $genmeta train hypernet --scenario incremental --generate rows --set inner_steps=0 --data omniglot --augment affine \
-    --quarter-turns --init $runs/protonet --width 32 --ways 10-40 --shots 1-5 --queries 2 --tasks-per-batch 2 \
-    --steps 600 --lr 0.001 --validate-every 300 --validate-tasks 60 --threads 1 --resume --run $runs/hypernet
-  (cd $runs && score incremental-omniglot ./hypernet ./protonet --scenario incremental --data omniglot \
-    --base-classes 200 --base-shots 15 --sessions 20 --ways 5 --shots 5 --queries 5 --streams 10)
+small=(--width 32 --queries 20 --lr 0.004)
+# three groups of three vendors, each held out in its turn
+vendors=(openmoji,fluent-emoji-high-contrast,emojione-v1 emojione,noto,fluent-emoji twemoji,noto-v1,fluent-emoji-flat)
+emoji="domains:$data/emoji9_64_rgba.zip?size=20&classes=110"
+if wanted emoji && [ -f $data/emoji9_64_rgba.zip ]; then
+  for group in 0 1 2; do
+    domains domains-emoji-$((group + 1)) "$emoji" "${vendors[$group]}" 40 800 "${small[@]}" --tasks-per-batch 6 \
+      --augment style
+  done
 fi
 
-! missing task-sequence-digits || $python tools/task_sequence.py results/task-sequence-digits/results.json
+slanted=$(printf 'turn%s-slant30-bold-negative,' 0 45 90 135 180 225 270 315)
+! wanted styles || domains domains-glyph-styles 'glyph-styles?size=20' "${slanted%,}" 50 3000 "${small[@]}" \
+  --tasks-per-batch 4
 
-if missing multitask-visual; then
-  glyphs='glyphs?size=32&color=rgb' scenes='scenes?size=32' steps=600
-  mkdir -p $runs/multitask
+digits='rotated-digits?size=16' outermost='0 degrees,75 degrees'
+! wanted rotated || domains domains-rotated-digits "$digits" "$outermost" 40 1000 "${small[@]}" \
+  --tasks-per-batch 4
+
+if wanted pacs && [ -f $data/pacs_84.zip ]; then
+  for domain in photo art_painting cartoon sketch; do
+    domains domains-pacs-$domain "domains:$data/pacs_84.zip?size=64" $domain 40 60 --queries 12 --tasks-per-batch 3 \
+      --lr 0.001 --learner efficientnet-lite0
+  done
+fi
+
+labelled() {  # NAME OF DATA HELD_OUT QUERIES STEPS OPTIONS...: beside the networks of part OF, which need no labels
+  missing "$1" || return 0
   (
-    cd $runs/multitask
-    train() {  # RUN VISION DATA STEPS VALIDATE_EVERY OPTIONS...
-      $genmeta train hypernet --scenario multitask --vision "$2" --data "$3" --ways 3 --shots 1 --queries 3 \
-        --tasks-per-batch 4 --width 16 --set inner_steps=0 --lr 0.004 --steps "$4" --validate-every "$5" \
-        --validate-tasks 30 --threads 1 --resume --run "$1" "${@:6}"
-    }
-    train shared classification,segmentation,detection "$glyphs+$scenes" $steps 300
-    for kind in classification segmentation detection; do
-      data=$scenes
-      [ $kind = classification ] && data=$glyphs
-      train $kind $kind "$data" $((steps / 3)) 100
-      train small-$kind $kind "$data" $((steps / 3)) 100 --set context=48 --set hidden=104
-    done
-    score multitask-visual ./shared ./classification+./segmentation+./detection \
-      ./small-classification+./small-segmentation+./small-detection --scenario multitask --data "$glyphs+$scenes" \
-      --ways 3 --shots 1 --queries 3 --tasks 200 --adapt-steps 0
+    cd "$runs/$2"
+    train domain-film --scenario domain --data "$3" --hold-out "$4" --norm batch --labelled --shots 20 --steps "$6" \
+      --validate-every $(($6 / 2)) --validate-tasks 40 "${@:7}" --run domain-film-labelled
+    score "$1" ./erm ./tent ./domain-film-labelled --scenario domain --data "$3" --labelled --shots 20 --queries "$5" \
+      --tasks 20 --adapt-steps 0,5
+  )
+}
+if wanted labelled; then
+  labelled domains-rotated-digits-labelled domains-rotated-digits "$digits" "$outermost" 40 1000 \
+    "${small[@]}" --tasks-per-batch 4
+  [ ! -f $data/emoji9_64_rgba.zip ] || labelled domains-emoji-labelled domains-emoji-1 "$emoji" "${vendors[0]}" 40 800 \
+    "${small[@]}" --tasks-per-batch 6 --augment style
+fi
+
+# -- classes in sessions ----------------------------------------------------------------------------------------------
+
+omniglot_rows() {
+  train protonet --data omniglot --augment affine --quarter-turns --width 32 --ways 30-60 --shots 1-3 --queries 2 \
+    --tasks-per-batch 1 --steps 2500 --lr 0.004 --validate-every 500 --validate-tasks 100 --run $runs/protonet
+  train hypernet --scenario incremental --generate rows --set inner_steps=0 --data omniglot --augment affine \
+    --quarter-turns --init $runs/protonet --width 32 --ways 10-40 --shots 1-5 --queries 2 --tasks-per-batch 2 \
+    --steps 600 --lr 0.001 --validate-every 300 --validate-tasks 60 --run $runs/hypernet
+}
+if wanted omniglot && missing incremental-omniglot; then
+  omniglot_rows
+  (cd $runs && score incremental-omniglot ./hypernet ./protonet --scenario incremental --data omniglot \
+    --base-classes 200 --base-shots 15 --sessions 20 --ways 5 --shots 5 --queries 5 --streams 10 --orders 5)
+fi
+if wanted online && missing incremental-online; then
+  omniglot_rows
+  (cd $runs && score incremental-online ./hypernet ./protonet --scenario incremental --data omniglot --base-classes 20 \
+    --base-shots 5 --sessions 180 --ways 1 --shots 5 --queries 5 --streams 10 --orders 2)
+fi
+
+# the generator learns from emoji, so that no class of the photos is one it has seen
+if wanted caltech && missing incremental-caltech && [ -f $data/caltech101_84.zip ]; then
+  mkdir -p $runs/incremental-caltech
+  (
+    cd $runs/incremental-caltech
+    train hypernet --scenario incremental --generate rows --set inner_steps=0 --learner efficientnet-lite0 \
+      --freeze-learner --data "folder:$data/emoji9_64_rgba.zip?class=file&size=64" --min-images 7 --ways 10-60 \
+      --shots 1-5 --queries 2 --tasks-per-batch 4 --steps 600 --lr 0.001 --validate-every 200 --validate-tasks 60 \
+      --run hypernet
+    score incremental-caltech ./hypernet --scenario incremental --data "folder:$data/caltech101_84.zip?val=0&test=1" \
+      --base-classes 60 --base-shots 15 --sessions 8 --ways 5 --shots 5 --queries 5 --streams 10 --orders 5
   )
 fi
 
-! missing pareto-two-digits || $python tools/pareto.py results/pareto-two-digits/results.json
+! { wanted sequence && missing task-sequence-digits; } ||
+  $python tools/task_sequence.py results/task-sequence-digits/results.json
+
+# -- several tasks ----------------------------------------------------------------------------------------------------
+
+if wanted multitask && missing multitask-visual; then
+  glyphs='glyphs?size=32&color=rgb' scenes='scenes?size=32' steps=3600
+  mkdir -p $runs/multitask
+  (
+    cd $runs/multitask
+    visual() {  # RUN VISION DATA STEPS OPTIONS...
+      train hypernet --scenario multitask --vision "$2" --data "$3" --ways 3 --shots 1 --queries 3 \
+        --tasks-per-batch 4 --width 16 --set inner_steps=0 --lr 0.004 --steps "$4" --validate-every $(($4 / 4)) \
+        --validate-tasks 60 --run "$1" "${@:5}"
+    }
+    visual shared classification,segmentation,detection "$glyphs+$scenes" $steps
+    for kind in detection segmentation classification; do
+      of=$scenes
+      [ $kind = classification ] && of=$glyphs
+      visual $kind $kind "$of" $((steps / 3))
+      visual small-$kind $kind "$of" $((steps / 3)) --set context=48 --set hidden=104
+    done
+    score multitask-visual ./shared ./classification+./segmentation+./detection \
+      ./small-classification+./small-segmentation+./small-detection --scenario multitask --data "$glyphs+$scenes" \
+      --ways 3 --shots 1 --queries 3 --tasks 300 --adapt-steps 0
+  )
+fi
+
+if wanted datasets && missing multitask-datasets && [ -f $data/gtsrb_32_3pertrack.zip ]; then
+  characters='glyphs?size=28&color=rgb' signs="folder:$data/gtsrb_32_3pertrack.zip?size=28"
+  photos="folder:$data/caltech101_84.zip?size=28" emoji="folder:$data/emoji9_64_rgba.zip?class=file&size=28" steps=3200
+  mkdir -p $runs/datasets
+  (
+    cd $runs/datasets
+    sets() {  # RUN DATA STEPS OPTIONS...
+      train hypernet --data "$2" --ways 5 --shots 1 --queries 4 --min-images 6 --tasks-per-batch 4 --width 32 \
+        --set inner_steps=0 --lr 0.004 --steps "$3" --validate-every $(($3 / 4)) --validate-tasks 60 --run "$1" "${@:4}"
+    }
+    all="$characters+$signs+$photos+$emoji"
+    sets shared "$all" $steps
+    for name in characters signs photos emoji; do
+      sets $name "${!name}" $((steps / 4))
+      sets small-$name "${!name}" $((steps / 4)) --set context=56 --set hidden=96
+    done
+    score multitask-datasets ./shared ./characters+./signs+./photos+./emoji \
+      ./small-characters+./small-signs+./small-photos+./small-emoji --scenario multitask --data "$all" --ways 5 \
+      --shots 1 --queries 5 --min-images 6 --tasks 300 --adapt-steps 0
+  )
+fi
+
+! { wanted pareto && missing pareto-two-digits; } || $python tools/pareto.py results/pareto-two-digits/results.json
 $python tools/scenario_pictures.py
