@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
 genmeta=${GENMETA:-$PWD/.venv/bin/genmeta}
-results=$PWD/results
+results=${RESULTS:-$PWD/results}
 runs=runs/scenarios
 data=../shared/data
 mkdir -p $runs
