@@ -202,6 +202,11 @@ def test_orders_are_of_the_same_classes_and_images() -> None:
     assert np.ptp(scores.by_order[..., 1], axis=1).max() < 1e-9
 
 
+def test_a_stream_has_one_order_at_least() -> None:
+    with pytest.raises(UsageError, match="orders must be 1 or more, got 0"):
+        Protocol("incremental", orders=0)
+
+
 def test_batch_norm_has_no_features_for_all_sessions() -> None:
     learner = build_learner(LearnerConfig("conv4", 1, 12, 16, "batch"), seeded(0))
     assert embedded_streams(learner, tasks()) is None
