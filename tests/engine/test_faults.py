@@ -47,6 +47,12 @@ class Toy(nn.Module):
             yield Loss(value, {"loss": value.item()} if math.isfinite(value.item()) else {}, 0.5)
 
 
+@pytest.fixture(params=[False, True], ids=["each loss is read at once", "a step's losses are read at its end"])
+def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How the loop reads losses: on a CPU, and on a device that it runs ahead of."""
+    monkeypatch.setattr("genmeta.engine.loop.runs_ahead", lambda device: request.param)
+
+
 def loop(path: Path, toy: Toy, policy: str, steps: int = 6) -> LoopResult:
     with RunDirectory(path, resume=True) as run:
         return run_loop(
@@ -63,6 +69,7 @@ def loop(path: Path, toy: Toy, policy: str, steps: int = 6) -> LoopResult:
         )
 
 
+@pytest.mark.usefixtures("reading")
 @pytest.mark.parametrize(
     "fault,said",
     [
@@ -80,6 +87,7 @@ def test_stop_names_the_task_and_the_step_and_leaves_the_weights_alone(tmp_path:
     assert toy.number.isfinite()
 
 
+@pytest.mark.usefixtures("reading")
 @pytest.mark.parametrize("fault", ["loss", "gradient"])
 def test_skip_leaves_it_out_and_counts_it(tmp_path: Path, fault: str) -> None:
     toy = Toy(fault)
@@ -90,6 +98,7 @@ def test_skip_leaves_it_out_and_counts_it(tmp_path: Path, fault: str) -> None:
     assert [line.get("skipped") for line in lines] == [None, 1.0, 1.0]
 
 
+@pytest.mark.usefixtures("reading")
 def test_skipping_everything_is_no_training(tmp_path: Path) -> None:
     class Hopeless(Toy):
         def losses(self, step: int) -> Iterator[Loss]:
@@ -97,6 +106,17 @@ def test_skipping_everything_is_no_training(tmp_path: Path) -> None:
 
     with pytest.raises(RunError, match="In each of the last 100 steps up to step 99 some loss or gradient was not fin"):
         loop(tmp_path, Hopeless("loss"), "skip", steps=200)
+
+
+def test_when_losses_are_read_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = []
+    for late in (False, True):
+        monkeypatch.setattr("genmeta.engine.loop.runs_ahead", lambda device, late=late: late)
+        toy = Toy("loss")
+        loop(tmp_path / str(late), toy, "skip")
+        lines = [json.loads(line) for line in (tmp_path / str(late) / "metrics.jsonl").read_text().splitlines()]
+        ends.append((toy.number.item(), [line["train_loss"] for line in lines]))
+    assert ends[0] == ends[1]
 
 
 def test_without_names_fractions_are_named(tmp_path: Path) -> None:

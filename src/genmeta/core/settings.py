@@ -10,6 +10,7 @@ from genmeta.core.errors import UsageError, unknown
 
 DEVICES = ("auto", "cpu", "cuda")
 NONFINITE = ("stop", "skip")
+PRECISIONS = ("float32", "bf16")
 
 #: Beyond any use; far beyond it, single precision overflows.
 MOST_LR = 1e6
@@ -60,6 +61,8 @@ class TrainConfig:
         seed: of everything random.
         threads: CPU threads; 0 for torch's choice.
         device: auto, cpu or cuda.
+        precision: float32; or bf16, which multiplies the convolutions of meta-training in bfloat16. Weights, inner
+            steps and gradients stay float32, and so does everything after training. For GPUs; slower on most CPUs.
         download: fetch the data set if it is missing.
         on_bad_image: fail or skip.
         on_nonfinite: stop, or skip the tasks whose loss is not finite.
@@ -99,6 +102,7 @@ class TrainConfig:
     seed: int = 0
     threads: int = 0
     device: str = "auto"
+    precision: str = "float32"
     download: bool = False
     on_bad_image: str = "fail"
     on_nonfinite: str = "stop"
@@ -112,6 +116,8 @@ class TrainConfig:
         _ = self.chunk_size
         if self.device not in DEVICES:
             raise unknown("device", self.device, DEVICES)
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
         if self.on_nonfinite not in NONFINITE:
             raise unknown("value of on_nonfinite", self.on_nonfinite, NONFINITE)
         if self.devices < 0 or self.nodes < 1:

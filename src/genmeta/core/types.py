@@ -14,6 +14,9 @@ from genmeta.core.randomness import of_tasks
 #: Weights of a batch of tasks: tensor name -> ``[T *shape]``; class rows under :data:`ROWS` as ``[T K R]``.
 Weights = dict[str, Tensor]
 
+#: Numbers for a log by name. A tensor of one number is read when the log is written, so that no step waits for a GPU.
+Logs = dict[str, float | Tensor]
+
 #: The reserved name of the class rows in :data:`Weights`.
 ROWS = "rows"
 

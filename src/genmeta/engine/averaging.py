@@ -25,6 +25,7 @@ class WeightAverage(nn.Module):
     def __init__(self, module: nn.Module, decay: float) -> None:
         super().__init__()
         self._module, self.decay = [module], decay  # in a list: no part of this module's own state
+        self._taken_in = -1
         self._names = [name for name, p in module.named_parameters() if p.requires_grad] if decay else []
         for at, name in enumerate(self._names):
             self.register_buffer(f"average{at}", module.get_parameter(name).detach().clone())
@@ -35,7 +36,10 @@ class WeightAverage(nn.Module):
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
-        """Takes in the weights after ``steps`` meta-steps."""
+        """Takes in the weights after ``steps`` meta-steps; once, however often that step is computed."""
+        if steps == self._taken_in:
+            return
+        self._taken_in = steps
         decay = min(self.decay, (1 + steps) / (10 + steps))
         for parameter, average in self._pairs():
             average.lerp_(parameter, 1 - decay)

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from genmeta.core.errors import RunError
 from genmeta.engine.optimisers import Part
+from genmeta.engine.reading import read_numbers
 
 POLICIES = ("stop", "skip")
 
@@ -25,33 +26,68 @@ class Faults:
     Args:
         policy: ``stop`` or ``skip``.
         describe: ``(step, from, to) -> text``, which tasks lie between two fractions of a step's tasks.
+        late: losses are read when a whole step's are there, by :meth:`settled`, not each before its backward pass.
     """
 
-    def __init__(self, policy: str, describe: Callable[[int, float, float], str] | None = None) -> None:
+    def __init__(
+        self, policy: str, describe: Callable[[int, float, float], str] | None = None, *, late: bool = False
+    ) -> None:
         self.policy, self._describe = policy, describe or _fractions
         self.skipped = 0  # over the whole run, in all processes
         self.found = 0.0  # in this step, in this process
         self._unstepped = 0  # in this step, alike in all processes
         self._at, self._in_a_row = 0.0, 0
+        self._late = late
+        self._unread: dict[int, tuple[float, float, Tensor]] = {}  # number of a part -> where it lies, its loss
+        self._left_out: set[int] = set()
+        self._parts = 0
 
     def begin(self) -> None:
         """A step begins."""
-        self.found, self._at, self._unstepped = 0.0, 0.0, 0
+        self.found, self._unstepped = 0.0, 0
+        self._left_out = set()
+        self._again()
+
+    def _again(self) -> None:
+        self._at, self._parts, self._unread = 0.0, 0, {}
 
     def accept(self, step: int, part: Part) -> bool:
-        """Whether a part is to be back-propagated.
+        """Whether a part is to be back-propagated, as far as that is known now.
 
         Raises:
             RunError: its loss is not finite, and the policy is to stop.
         """
-        before = self._at
+        before, number = self._at, self._parts
+        self._parts += 1
         if part.player == "learner":
             self._at += part.share
-        value = part.value.item()
+        if number in self._left_out:
+            return False
+        if self._late:
+            self._unread[number] = before, self._at, part.value.detach()
+            return True
+        return self._judged(step, before, self._at, part.value.item())
+
+    def settled(self, step: int) -> bool:
+        """Whether all losses of a step are known to be finite or left out; otherwise the step is to be computed again.
+
+        Raises:
+            RunError: one is not finite, and the policy is to stop.
+        """
+        values = read_numbers([value for *_, value in self._unread.values()])
+        for (number, (before, after, _)), value in zip(list(self._unread.items()), values, strict=True):
+            if not self._judged(step, before, after, value):
+                self._left_out.add(number)
+        known = not self._left_out.intersection(self._unread)
+        if not known:
+            self._again()
+        return known
+
+    def _judged(self, step: int, before: float, after: float, value: float) -> bool:
         if math.isfinite(value):
             return True
         if self.policy == "stop":
-            raise RunError(f"The loss of {self._describe(step, before, self._at)} is {value}. {_TODO}")
+            raise RunError(f"The loss of {self._describe(step, before, after)} is {value}. {_TODO}")
         self.found += 1
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import signal
 import threading
@@ -12,12 +13,13 @@ from types import FrameType
 from typing import Any
 
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from genmeta.engine.checkpoint import load_state, save_state
 from genmeta.engine.faults import Faults
 from genmeta.engine.optimisers import Optimisers, Part, Player
 from genmeta.engine.progress import ProgressBar
+from genmeta.engine.reading import read_numbers, runs_ahead
 from genmeta.engine.run_directory import RunDirectory
 from genmeta.engine.workers import ALONE, Workers
 
@@ -131,7 +133,9 @@ def run_loop(
     first, last = workers.share(tasks_per_step)
     weight = (last - first) / tasks_per_step
     step, best, seconds, cpu_seconds, window = 0, -math.inf, 0.0, 0.0, _Window()
-    faults = Faults(config.on_nonfinite, describe)
+    # a GPU runs behind the program: a loss is read when a step's work is queued, and not before each backward pass. Not
+    # so where other players step in the middle of a step, which cannot be taken back
+    faults = Faults(config.on_nonfinite, describe, late=runs_ahead(fabric.device) and not players)
     if resume:
         state = workers.told(load_state(run.state_path) if workers.leads else {})
         module.load_state_dict(state["module"])
@@ -168,23 +172,27 @@ def run_loop(
         while step < config.steps and not wanted:
             optimisers.set_rate(_schedule(step, config.steps))
             module.train()
-            module.zero_grad()
             faults.begin()
-            for part in losses(step):
-                if faults.accept(step, part):
-                    fabric.backward(part.value)
-                    window.add(part.logs, part.share * weight)
-                if part.closes:
-                    descend(part.player)
+            while True:
+                module.zero_grad()
+                said = []
+                for part in losses(step):
+                    if faults.accept(step, part):
+                        fabric.backward(part.value)
+                        said.append((part.logs, part.share * weight))
+                    if part.closes:
+                        descend(part.player)
+                if faults.settled(step):
+                    break
+            for logs, share in said:
+                window.add(logs, share)
             due = time.monotonic() - saved > config.save_seconds
             noted = descend("learner", float(stop.wanted), float(due and workers.leads), faults.found)
             wanted, due = noted[0] > 0, noted[1] > 0
             faults.end(step, noted[2])
             step += 1
-            elapsed = time.monotonic() - began
-            note = "  ".join(f"{name} {value:.3f}" for name, value in window.means().items())
-            note += f"  {faults.skipped} skipped" if faults.skipped else ""
-            bar.update(step, f"{note}  {step * tasks_per_step / elapsed:.0f} tasks/s")
+            rate = step * tasks_per_step / (time.monotonic() - began)
+            bar.update(step, functools.partial(_note, window, faults, rate))
             if step % config.validate_every == 0 or step == config.steps:
                 sums = _Window.merged(workers.gather(window.state()))
                 numbers = {f"train_{name}": value for name, value in sums.means().items()}
@@ -221,17 +229,34 @@ def _schedule(step: int, steps: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
+def _note(window: _Window, faults: Faults, rate: float) -> str:
+    note = "  ".join(f"{name} {value:.3f}" for name, value in window.means().items())
+    return f"{note}{f'  {faults.skipped} skipped' if faults.skipped else ''}  {rate:.0f} tasks/s"
+
+
 class _Window:
-    """Means of the logs since the last validation."""
+    """Means of the logs since the last validation. Tensors are kept as they are and read together when asked for."""
+
+    #: Unread logs that are kept at most.
+    UNREAD = 1000
 
     def __init__(self) -> None:
         self._sums: dict[str, list[float]] = {}
+        self._unread: list[tuple[Mapping[str, float | Tensor], float]] = []
 
-    def add(self, logs: Mapping[str, float], share: float) -> None:
-        for name, value in logs.items():
-            total = self._sums.setdefault(name, [0.0, 0.0])
-            total[0] += value * share
-            total[1] += share
+    def add(self, logs: Mapping[str, float | Tensor], share: float) -> None:
+        self._unread.append((logs, share))
+        if len(self._unread) > self.UNREAD:
+            self._read()
+
+    def _read(self) -> None:
+        values = iter(read_numbers([value for logs, _ in self._unread for value in logs.values()]))
+        for logs, share in self._unread:
+            for name, value in zip(logs, values, strict=False):
+                total = self._sums.setdefault(name, [0.0, 0.0])
+                total[0] += value * share
+                total[1] += share
+        self._unread = []
 
     @classmethod
     def merged(cls, states: Sequence[Mapping[str, list[float]]]) -> _Window:
@@ -245,12 +270,15 @@ class _Window:
         return window
 
     def means(self) -> dict[str, float]:
+        self._read()
         return {name: total / weight for name, (total, weight) in self._sums.items() if weight}
 
     def clear(self) -> None:
         self._sums.clear()
+        self._unread = []
 
     def state(self) -> dict[str, list[float]]:
+        self._read()
         return {name: list(pair) for name, pair in self._sums.items()}
 
     def load(self, state: Mapping[str, list[float]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -19,10 +20,13 @@ class ProgressBar:
         every: seconds between lines where stderr is no terminal.
     """
 
+    #: Seconds between two notes on a live bar.
+    REFRESH = 0.2
+
     def __init__(self, title: str, total: int, *, show: bool = True, every: float = 30.0) -> None:
         self._console = Console(stderr=True, markup=False, emoji=False)  # titles hold names of files
         self._show, self._title, self._total, self._every = show, title, total, every
-        self._last = time.monotonic()
+        self._last, self._note = time.monotonic(), ""
         self._bar: Progress | None = None
         if show and self._console.is_terminal:
             title_column = TextColumn("{task.description}", markup=False)
@@ -40,10 +44,13 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, done: int, note: str = "") -> None:
-        """Says how many steps are done."""
+    def update(self, done: int, note: str | Callable[[], str] = "") -> None:
+        """Says how many steps are done. A note that costs something is a function, called when it is to be shown."""
+        now = time.monotonic()
+        due = self._show and now - self._last > (self._every if self._bar is None else self.REFRESH)
+        if due:
+            self._last, self._note = now, note if isinstance(note, str) else note()
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, note=note)
-        elif self._show and time.monotonic() - self._last > self._every:
-            self._last = time.monotonic()
-            self._console.print(f"{self._title} {done}/{self._total} {note}", highlight=False)
+            self._bar.update(self._task, completed=done, note=self._note)
+        elif due:
+            self._console.print(f"{self._title} {done}/{self._total} {self._note}", highlight=False)

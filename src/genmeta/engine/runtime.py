@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from genmeta.core.errors import UsageError
+from genmeta.learners import Learner
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
@@ -66,6 +67,25 @@ def check_precision(module: nn.Module) -> None:
                 f"Weights of {parameter.dtype} cannot be used: inner-loop steps are lost to rounding in them. Expected "
                 "float32 or float64. Call .float() on it."
             )
+
+
+def multiply_in(module: nn.Module, precision: str) -> None:
+    """Has the convolutions of all learners below ``module`` multiply in ``float32`` or ``bf16`` while they train.
+
+    Unlike torch's automatic mixed precision this leaves everything else as it is: weights and the sums of inner steps,
+    norms, the rows' logits, gradients and their second derivatives.
+
+    Raises:
+        UsageError: bf16 for a learner that does its convolutions in a way of its own.
+    """
+    for part in module.modules():
+        if isinstance(part, Learner):
+            if precision == "bf16" and part.own_convolutions:
+                raise UsageError(
+                    f"--precision bf16 is for learners that are trained from scratch, not for {part.config.name!r}. "
+                    "Leave it out."
+                )
+            part.precision = torch.bfloat16 if precision == "bf16" else None
 
 
 def machine() -> dict[str, str | int]:

@@ -30,7 +30,7 @@ from genmeta.engine.evaluation import evaluate
 from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
 from genmeta.engine.processes import find_place, join, leave, threads_each
 from genmeta.engine.run_directory import RunDirectory, git_commit
-from genmeta.engine.runtime import check_precision, keep_freed_memory, use_threads
+from genmeta.engine.runtime import check_precision, keep_freed_memory, multiply_in, use_threads
 from genmeta.engine.task_sources import (
     Data,
     Opened,
@@ -93,6 +93,7 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
     if config.freeze_learner:
         learner.requires_grad_(False)
     check_precision(meta_learner)
+    multiply_in(meta_learner, config.precision)
     # before the run directory exists: settings that cannot work leave nothing behind
     sources = tuple(training_tasks(one, config) for one in opened) if method.objective is not None else ()
     if sources and not any(p.requires_grad for p in learner.parameters()):

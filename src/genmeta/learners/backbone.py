@@ -49,6 +49,8 @@ class BackboneLearner(Learner):
         UsageError: there is no norm layer with a scale and a shift, or a width or batch norm is asked for.
     """
 
+    own_convolutions = True
+
     def __init__(self, config: LearnerConfig, backbone: Backbone) -> None:
         super().__init__()
         if config.width or config.norm != "group":

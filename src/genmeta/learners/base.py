@@ -143,6 +143,7 @@ class Pass:
         self._norms = dict(learner.named_modules())
         self.n_tasks, self.given, self.taken = n_tasks, given, Statistics()
         self._patches = patches
+        self._precision = learner.precision if learner.training else None
         self._input: Tensor | None = None
 
     def __getitem__(self, name: str) -> Tensor:
@@ -162,7 +163,7 @@ class Pass:
         """The convolution called ``name``."""
         # patches of images that a gradient is wanted for belong to one graph
         kept = self._patches if images is self._input and not images.requires_grad else None
-        return batching.conv2d(images, self[f"{name}.weight"], self.n_tasks, stride, kept)
+        return batching.conv2d(images, self[f"{name}.weight"], self.n_tasks, stride, kept, self._precision)
 
     def norm(self, name: str, images: Tensor, *, pool: bool = False, slope: float = 1.0) -> Tensor:
         """The normalisation called ``name``, then a 2×2 max-pool, then a leaky ReLU of a slope (0: ReLU, 1: none)."""
@@ -183,11 +184,17 @@ class Learner(nn.Module, ABC):
         feature_size: ``D``, length of a feature vector.
         gives: ``vector``, one feature vector ``[T N D]`` for each image; or ``map``, ``[T N h w D]``, one for each
             cell of a grid, for images of any size, and behind them ``config.extra`` channels as they come.
+        own_convolutions: it has them computed in a way of its own, not by :meth:`Pass.conv`, so ``precision`` says
+            nothing to it.
+        precision: of the products of convolutions while the learner is in training mode; ``None`` for that of its
+            weights. Weights, norms, inner steps and gradients keep theirs.
     """
 
     config: LearnerConfig
     feature_size: int
     gives: ClassVar[str] = "vector"
+    own_convolutions: ClassVar[bool] = False
+    precision: torch.dtype | None = None
 
     @property
     def needs_support_statistics(self) -> bool:

@@ -87,6 +87,8 @@ class EfficientNetLite0(Learner):
         UsageError: a width is asked for, which the published network does not have.
     """
 
+    own_convolutions = True
+
     def __init__(self, config: LearnerConfig, rng: torch.Generator) -> None:
         super().__init__()
         if config.width:

@@ -30,6 +30,8 @@ class EfficientNetLite0Map(Learner):
         UsageError: a width or a batch norm is asked for, which the published network does not have.
     """
 
+    own_convolutions = True
+
     gives = "map"
 
     def __init__(self, config: LearnerConfig, rng: torch.Generator) -> None:

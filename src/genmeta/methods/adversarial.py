@@ -128,7 +128,7 @@ class AdversarialObjective(BankObjective):
         centre = centred(generator.at(rows.context, torch.zeros_like(z[0])), rows.group.ways)
         distance = (centre - rows.real).square().mean()
         value = value + match * distance - self.options.div_weight * mode_seeking(first, second, *z)
-        yield Loss(value, {"match": distance.item(), **self.look(meta_learner, rows, rng)}, 1.0)
+        yield Loss(value, {"match": distance.detach(), **self.look(meta_learner, rows, rng)}, 1.0)
 
 
 def mode_seeking(first: Tensor, second: Tensor, z_first: Tensor, z_second: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 
 from genmeta.adapters import GradientAdapter
 from genmeta.core.errors import UsageError
-from genmeta.core.types import Task
+from genmeta.core.types import Logs, Task
 from genmeta.encoders import AttentiveEncoder, AttentiveReader
 from genmeta.generators import NeuralProcessGenerator
 from genmeta.learners import Learner
@@ -90,13 +90,14 @@ class PosteriorMatching(Objective):
                 chunk, steps, rng, samples=1, differentiable=True, evidence=evidence
             )
             posterior = meta_learner.vision.loss(outputs[steps], targets) + self.warmth * self.kl_weight * start.cost
-            value, logs = (1 - self.prior_weight) * posterior.mean(), {"divergence": start.cost.mean().item()}
+            value = (1 - self.prior_weight) * posterior.mean()
+            logs: Logs = {"divergence": start.cost.detach().mean()}
             with torch.set_grad_enabled(self.prior_weight > 0):
                 drawn, *_ = meta_learner.answers(chunk, steps, rng, differentiable=self.prior_weight > 0)
                 pooled = meta_learner.pooled(drawn[steps], chunk.n_tasks)
                 prior = meta_learner.vision.loss(pooled, targets).mean()
             value = value + self.prior_weight * prior
-            logs["loss"] = prior.item()
+            logs["loss"] = prior.detach()
             logs.update(meta_learner.vision.logs(pooled, targets))
             share = chunk.n_tasks / task.n_tasks
             yield Loss(value * share, logs, share)

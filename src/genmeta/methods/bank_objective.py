@@ -77,9 +77,9 @@ class BankObjective(Objective):
             self._bank = WeightBank(
                 self.reference, self.setting.sources, self.config, self.setting.directory, meta_learner.vision
             )
-        if not self.get_buffer("scaled"):
-            self._set_statistics(meta_learner, self._bank)
-            self.get_buffer("scaled").fill_(True)
+            if not self.get_buffer("scaled"):
+                self._set_statistics(meta_learner, self._bank)
+                self.get_buffer("scaled").fill_(True)
         return self._bank
 
     def _stale(self, learner: Learner) -> bool:

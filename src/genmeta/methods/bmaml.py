@@ -88,9 +88,9 @@ class Chaser(Objective):
             with torch.no_grad():
                 outputs = meta_learner.pooled(_outputs(meta_learner, chaser, chunk.query, start), chunk.n_tasks)
                 logs = meta_learner.vision.logs(outputs, chunk.query.targets)
-                loss = meta_learner.vision.loss(outputs, chunk.query.targets).mean().item()
+                loss = meta_learner.vision.loss(outputs, chunk.query.targets).mean()
             share = chunk.n_tasks / task.n_tasks
-            yield Loss(value * share, {"loss": loss, **logs, "distance": value.item()}, share)
+            yield Loss(value * share, {"loss": loss, **logs, "distance": value.detach()}, share)
 
 
 def _adapt(meta_learner: MetaLearner, start: Start, examples: Examples, steps: int, *, differentiable: bool) -> Weights:

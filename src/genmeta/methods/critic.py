@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from genmeta.core.errors import unknown
-from genmeta.core.types import Tokens
+from genmeta.core.types import Logs, Tokens
 
 GAMES = ("wgan-gp", "hinge", "minmax")
 
@@ -65,7 +65,7 @@ class Critic(nn.Module):
 
 def critic_loss(
     critic: Critic, real: Tensor, fake: Tensor, condition: Tensor, mix: Tensor, penalty: float
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, Logs]:
     """What the critic minimises, and numbers for the log.
 
     ``wgan-gp``: ``E D(fake) − E D(real) + λ E (‖∇D(mix)‖ − 1)²``; ``hinge``: ``E [1 − D(real)]₊ + E [1 + D(fake)]₊``;
@@ -81,16 +81,16 @@ def critic_loss(
     """
     fake = fake.detach()
     on_real, on_fake = critic(real, condition), critic(fake, condition)
-    logs = {
-        "critic_gap": (on_real.mean() - on_fake.mean()).item(),
-        "critic_accuracy": (on_real > on_fake).float().mean().item(),
+    logs: Logs = {
+        "critic_gap": (on_real.mean() - on_fake.mean()).detach(),
+        "critic_accuracy": (on_real > on_fake).float().mean(),
     }
     if critic.game == "hinge":
         return F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean(), logs
     if critic.game == "minmax":
         return F.softplus(-on_real).mean() + F.softplus(on_fake).mean(), logs
     excess = gradient_penalty(lambda rows: critic(rows, condition), torch.lerp(fake, real, mix))
-    logs["critic_penalty"] = excess.item()
+    logs["critic_penalty"] = excess.detach()
     return on_fake.mean() - on_real.mean() + penalty * excess, logs
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from genmeta.adapters import Adapter, GradientAdapter, NoAdapter
 from genmeta.core.errors import UsageError
 from genmeta.core.registry import Registry
-from genmeta.core.types import ROWS, Task
+from genmeta.core.types import ROWS, Logs, Task
 from genmeta.encoders import NormStatisticsEncoder, SetEncoder
 from genmeta.generators import ConstantRow, FiLMGenerator, FixedStepSize
 from genmeta.learners import Learner
@@ -184,7 +184,7 @@ class MLDGLoss(Objective):
             name: value - self.lr * gradient for (name, value), gradient in zip(weights.items(), gradients, strict=True)
         }
         test_loss, _ = loss(unseen, stepped)
-        logs = {"loss": train_loss.item(), **vision.logs(outputs, seen.query.targets)}
+        logs: Logs = {"loss": train_loss.detach(), **vision.logs(outputs, seen.query.targets)}
         yield Loss(train_loss + self.beta * test_loss, logs, 1.0)
 
 

@@ -103,7 +103,7 @@ class MetaLearner(nn.Module):
         if self.chunk_size:
             return self.chunk_size
         own = self.learner.own_weights()
-        on_cpu = not self.scales.is_cuda
+        on_cpu = self.scales.device.type == "cpu"
         return 1 if on_cpu and any(own[name].ndim == 4 for name in self._names) else 0
 
     def chunks(self, task: Task) -> list[Task]:

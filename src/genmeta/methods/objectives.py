@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from genmeta.core.errors import unknown
-from genmeta.core.types import ROWS, Examples, Task
+from genmeta.core.types import ROWS, Examples, Logs, Task
 from genmeta.methods.meta_learner import MetaLearner
 from genmeta.tasks import TaskDistribution
 
@@ -30,7 +30,7 @@ class Loss(NamedTuple):
     """
 
     value: Tensor
-    logs: dict[str, float]
+    logs: Logs
     share: float
     player: str = "learner"
     closes: bool = False
@@ -114,7 +114,7 @@ class QueryLoss(Objective):
             share = chunk.n_tasks / task.n_tasks
             cost = meta_learner.pooled_cost(start)
             value = (query_loss + self.kl_weight * cost).mean() * share
-            logs = {"loss": query_loss.mean().item(), **meta_learner.vision.logs(pooled[steps], targets)}
+            logs: Logs = {"loss": query_loss.detach().mean(), **meta_learner.vision.logs(pooled[steps], targets)}
             yield Loss(value, logs, share)
 
 
@@ -143,8 +143,8 @@ class Displacement(Objective):
             with torch.no_grad():
                 features, _ = meta_learner.learner.features(chunk.support.images, end)
                 outputs, targets = meta_learner.vision.outputs(features, end[ROWS]), chunk.support.targets
-                logs = {
-                    "loss": meta_learner.vision.loss(outputs, targets).mean().item(),
+                logs: Logs = {
+                    "loss": meta_learner.vision.loss(outputs, targets).mean(),
                     **meta_learner.vision.logs(outputs, targets),
                 }
             yield Loss(total * share, logs, share)  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ class Supervised(Objective):
             ids = chunk.class_ids[:, None].expand_as(evidence.membership)
             value = -(evidence.membership * log_chances.gather(2, ids)).sum() / evidence.membership.sum().clamp_min(1)
             right = (evidence.membership * (ids == log_chances.argmax(-1, keepdim=True))).sum()
-            logs = {"loss": value.item(), "accuracy": (right / evidence.membership.sum().clamp_min(1)).item()}
+            logs: Logs = {"loss": value.detach(), "accuracy": right / evidence.membership.sum().clamp_min(1)}
             value = value + meta_learner.vision.shared_loss(features, both.targets).mean()
             share = chunk.n_tasks / task.n_tasks
             yield Loss(value * share, logs, share)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genmeta.core.errors import UsageError
-from genmeta.core.types import ROWS, Examples, Task
+from genmeta.core.types import ROWS, Examples, Logs, Task
 from genmeta.methods.meta_learner import MetaLearner
 from genmeta.methods.objectives import Loss, Objective
 
@@ -45,7 +45,7 @@ class SessionsLoss(Objective):
             outputs = meta_learner.vision.outputs(features, torch.cat(written, 1))
             query_loss = meta_learner.vision.loss(outputs, chunk.query.targets)
             share = chunk.n_tasks / task.n_tasks
-            logs = {"loss": query_loss.mean().item(), **meta_learner.vision.logs(outputs, chunk.query.targets)}
+            logs: Logs = {"loss": query_loss.detach().mean(), **meta_learner.vision.logs(outputs, chunk.query.targets)}
             yield Loss((query_loss + cost).mean() * share, logs, share)
 
 

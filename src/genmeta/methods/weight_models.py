@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from genmeta.core.errors import UsageError
+from genmeta.core.types import Logs
 from genmeta.generators import (
     AutoregressiveGenerator,
     DiffusionGenerator,
@@ -139,7 +140,7 @@ class FittedObjective(BankObjective):
         if not isinstance(generator, FittedGenerator):
             raise TypeError("the fitted objective trains a generator with a fit of its own")
         fit = generator.fit(rows.real, rows.context, rng, rows.gradient).mean() / generator.length
-        logs = {"fit": fit.item(), **self.look(meta_learner, rows, rng)}
+        logs: Logs = {"fit": fit.detach(), **self.look(meta_learner, rows, rng)}
         yield Loss(self.options.bank_weight * fit, logs, 1.0)
 
 

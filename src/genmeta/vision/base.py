@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from genmeta.core.types import Targets, Tokens
+from genmeta.core.types import Logs, Targets, Tokens
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class VisualTask(ABC):
         """One prediction from the samples of each task, in the form of :meth:`outputs`."""
 
     @abstractmethod
-    def logs(self, outputs: Tensor, targets: Targets) -> dict[str, float]:
-        """A number or two for the log of meta-training; cheap."""
+    def logs(self, outputs: Tensor, targets: Targets) -> Logs:
+        """A number or two for the log of meta-training, as tensors; cheap."""
 
     @abstractmethod
     def scores(self, outputs: Tensor, targets: Targets) -> Scores:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genmeta.core import batching
-from genmeta.core.types import Boxes, Targets, Tokens
+from genmeta.core.types import Boxes, Logs, Targets, Tokens
 from genmeta.vision.base import Scores, VisualTask
 
 
@@ -43,8 +43,8 @@ class Classification(VisualTask):
     def pooled(self, outputs: Tensor, n_tasks: int) -> Tensor:
         return batching.mean_probabilities(outputs, n_tasks)
 
-    def logs(self, outputs: Tensor, targets: Targets) -> dict[str, float]:
-        return {"accuracy": (outputs.argmax(-1) == _numbers(targets)).float().mean().item()}
+    def logs(self, outputs: Tensor, targets: Targets) -> Logs:
+        return {"accuracy": (outputs.argmax(-1) == _numbers(targets)).float().mean()}
 
     def scores(self, outputs: Tensor, targets: Targets) -> Scores:
         log_probabilities, truth = torch.log_softmax(outputs.double(), -1).cpu(), _numbers(targets).cpu()

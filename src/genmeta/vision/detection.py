@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genmeta.core import batching
-from genmeta.core.types import Boxes, Targets, Tokens
+from genmeta.core.types import Boxes, Logs, Targets, Tokens
 from genmeta.vision.average_precision import BoxSet, average_precision
 from genmeta.vision.base import Scores, VisualTask
 from genmeta.vision.center_maps import BOX_CHANNELS, CenterMaps, box_loss, center_maps, heat_loss, spots
@@ -106,13 +106,13 @@ class Detection(VisualTask):
         box = outputs[..., -BOX_CHANNELS:].unflatten(0, (n_tasks, -1)).mean(1)
         return torch.cat([logits, box], -1)
 
-    def logs(self, outputs: Tensor, targets: Targets) -> dict[str, float]:
+    def logs(self, outputs: Tensor, targets: Targets) -> Logs:
         logits, box = _parts(outputs.detach())
         maps = _maps(targets, logits.shape[-1], outputs.shape[2:4])
         heat = torch.softmax(logits, -1)[..., 1:].permute(0, 1, 4, 2, 3)
         at_center = maps.heat >= 1.0
         hit = (heat * at_center).sum() / at_center.sum().clamp_min(1)
-        return {"heat_at_centers": hit.item(), "box_error": box_loss(box, maps).mean().item()}
+        return {"heat_at_centers": hit, "box_error": box_loss(box, maps).mean()}
 
     def detect(self, outputs: Tensor, size: tuple[int, int] = (1, 1), most: int = MOST) -> Detections:
         """Boxes of pooled outputs, ``[T N D]``, with class numbers from 1.

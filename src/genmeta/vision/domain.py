@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genmeta.core.types import IGNORE, Boxes, Targets, Tokens
+from genmeta.core.types import IGNORE, Boxes, Logs, Targets, Tokens
 from genmeta.vision.base import Scores, VisualTask
 from genmeta.vision.classification import Classification
 
@@ -54,7 +54,7 @@ class DomainClassification(VisualTask):
     def pooled(self, outputs: Tensor, n_tasks: int) -> Tensor:
         return self._labelled.pooled(outputs, n_tasks)
 
-    def logs(self, outputs: Tensor, targets: Targets) -> dict[str, float]:
+    def logs(self, outputs: Tensor, targets: Targets) -> Logs:
         return self._labelled.logs(outputs, targets)
 
     def scores(self, outputs: Tensor, targets: Targets) -> Scores:

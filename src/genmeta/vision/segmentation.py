@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from genmeta.core import batching
-from genmeta.core.types import IGNORE, Boxes, Targets, Tokens
+from genmeta.core.types import IGNORE, Boxes, Logs, Targets, Tokens
 from genmeta.vision.base import Scores, VisualTask
 from genmeta.vision.overlap import confusion, iou_of
 
@@ -81,11 +81,11 @@ class Segmentation(VisualTask):
     def pooled(self, outputs: Tensor, n_tasks: int) -> Tensor:
         return batching.mean_probabilities(outputs, n_tasks)
 
-    def logs(self, outputs: Tensor, targets: Targets) -> dict[str, float]:
+    def logs(self, outputs: Tensor, targets: Targets) -> Logs:
         masks = _masks(targets)
         known = masks != IGNORE
         right = (at_size_of(outputs, masks).argmax(-1) == masks) & known
-        return {"pixels": (right.sum() / known.sum().clamp_min(1)).item()}
+        return {"pixels": right.sum() / known.sum().clamp_min(1)}
 
     def scores(self, outputs: Tensor, targets: Targets) -> Scores:
         masks = _masks(targets)

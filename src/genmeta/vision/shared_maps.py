@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from genmeta.core import batching
-from genmeta.core.types import Boxes, Targets, Tokens
+from genmeta.core.types import Boxes, Logs, Targets, Tokens
 from genmeta.vision.base import Scores, VisualTask
 from genmeta.vision.classification import Classification
 from genmeta.vision.detection import Detection
@@ -64,7 +64,7 @@ class SharedMaps(VisualTask):
     def pooled(self, outputs: Tensor, n_tasks: int) -> Tensor:
         return self._ordinary.pooled(outputs, n_tasks)
 
-    def logs(self, outputs: Tensor, targets: Targets) -> dict[str, float]:
+    def logs(self, outputs: Tensor, targets: Targets) -> Logs:
         return self._ordinary.logs(outputs, targets)
 
     def scores(self, outputs: Tensor, targets: Targets) -> Scores:

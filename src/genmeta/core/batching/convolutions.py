@@ -18,7 +18,14 @@ Patches = dict[tuple[int, int], Tensor]
 PATCH = 32
 
 
-def conv2d(images: Images, weight: Tensor, n_tasks: int, stride: int = 1, patches: Patches | None = None) -> Images:
+def conv2d(
+    images: Images,
+    weight: Tensor,
+    n_tasks: int,
+    stride: int = 1,
+    patches: Patches | None = None,
+    precision: torch.dtype | None = None,
+) -> Images:
     """Convolution without bias, padding that keeps the size at stride 1.
 
     Args:
@@ -28,11 +35,16 @@ def conv2d(images: Images, weight: Tensor, n_tasks: int, stride: int = 1, patche
         stride: in pixels.
         patches: those of these images that earlier calls have cut out, to be used again and added to. Pass it for
             images that come back, such as the first layer's in every inner step.
+        precision: of the products, e.g. ``torch.bfloat16``; ``None`` for that of the images. What goes in and comes
+            out, and every gradient, keeps its own precision.
     """
     if weight.ndim == 5 and n_tasks == 1:
         weight = weight[0]
-    out: Tensor = CONV2D(images, weight, n_tasks, stride, patches)
-    return out
+    if precision is None:
+        out: Tensor = CONV2D(images, weight, n_tasks, stride, patches)
+        return out
+    out = CONV2D(images.to(precision), weight.to(precision), n_tasks, stride, patches)
+    return out.to(images.dtype)
 
 
 def same_conv2d(images: Images, weight: Tensor, bias: Tensor, n_tasks: int, stride: int = 1) -> Images:
@@ -105,8 +117,8 @@ def _written(images: Tensor, weight: Tensor, *_: object) -> bool:
     return weight.ndim == 5
 
 
-def _on_gpu(images: Tensor, *_: object) -> bool:
-    return images.is_cuda
+def _off_cpu(images: Tensor, *_: object) -> bool:
+    return images.device.type != "cpu"
 
 
 def _small_patch_on_cpu(images: Tensor, weight: Tensor, *_: object) -> bool:
@@ -121,6 +133,6 @@ CONV2D = Operation(
     "conv2d",
     Path("one product", _common, _small_patch_on_cpu, _as_product),
     Path("common kernels", _common, always, _native),
-    Path("tasks as groups", _written, _on_gpu, _as_groups),
+    Path("tasks as groups", _written, _off_cpu, _as_groups),
     Path("task by task", _written, always, _one_by_one),
 )
