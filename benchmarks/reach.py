@@ -13,13 +13,14 @@ cosine: here down to the cap, whose number of steps the second step foretells. `
 Omniglot example with the example's own numbers (32 tasks, 1 query of each class, 1 inner step of 0.5, Adam at 0.003),
 on the same network in torch's layers and on tasks of this library's sampler, which is the faster one. ``learn2learn, as
 maml`` is the same loop with the settings of the library's ``maml``, as far as it has them (one step size for all
-weights).
+weights). ``protonet, many ways`` is ``protonet`` with the settings that the results page trains it with.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
 import shlex
 import sys
@@ -53,7 +54,29 @@ from genmeta.scenarios import provenance
 from genmeta.tasks import TaskDistribution
 
 #: The rows of `make bench`.
-ROWS = ("protonet", "ridge", "hypernet", "anil", "maml", "meta-sgd", "learn2learn", "learn2learn, as maml")
+ROWS = (
+    "protonet, many ways",
+    "protonet",
+    "ridge",
+    "hypernet",
+    "anil",
+    "maml",
+    "meta-sgd",
+    "learn2learn",
+    "learn2learn, as maml",
+)
+#: What a row's settings are in place of the defaults.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "protonet, many ways": {
+        "ways": "30-60",
+        "shots": "1-3",
+        "queries": 2,
+        "tasks_per_batch": 1,
+        "lr": 0.004,
+        "augment": "affine",
+        "quarter_turns": True,
+    }
+}
 GOAL, WAYS, SHOTS, QUERIES = 95.0, 5, 1, 5
 Score = Callable[[], Any]
 
@@ -102,7 +125,7 @@ def library_row(name: str, config: TrainConfig, validation: TaskDistribution, ep
         )
         return 100 * found[made.inner_steps].accuracy
 
-    kept = ("ways", "shots", "queries", "tasks_per_batch", "lr", "clip")
+    kept = ("ways", "shots", "queries", "tasks_per_batch", "lr", "clip", "augment", "quarter_turns")
     return Trainee(step, score, {n: getattr(config, n) for n in kept} | {"options": dataclasses.asdict(options)})
 
 
@@ -160,16 +183,27 @@ def learn2learn_row(config: TrainConfig, validation: TaskDistribution, episodes:
     return Trainee(step, score, {n: getattr(config, n) for n in kept} | {"inner": inner})
 
 
-def reach(trainee: Callable[[], Trainee], cap: float, first: float, growth: float = 1.2) -> dict[str, Any]:
-    """Trains until the goal or the cap; the scores are taken at ``first`` seconds and ever ``growth`` times later."""
+def reach(
+    trainee: Callable[[], Trainee],
+    cap: float,
+    first: float,
+    save: Callable[[dict[str, Any]], None],
+    growth: float = 1.2,
+) -> dict[str, Any]:
+    """Trains until the goal or the cap; the scores are taken at ``first`` seconds and ever ``growth`` times later.
+
+    ``save`` is given the row after every score, so that something is left of a row that is stopped.
+    """
     pilot = trainee()
     pilot.step(0, 10**6)
     began = time.process_time()
     pilot.step(1, 10**6)
     steps = max(2, int(cap / max(time.process_time() - began, 1e-9)))
     row, clock, due, number = trainee(), 0.0, first, 0
-    curve, reached = [], None
-    while reached is None and clock < cap:
+    curve: list[dict[str, float]] = []
+    done = {"reached_cpu_seconds": None, "cap_cpu_seconds": cap, "steps_of_schedule": steps}
+    done |= {"settings": row.settings, "curve": curve}
+    while done["reached_cpu_seconds"] is None and clock < cap:
         began = time.process_time()
         row.step(min(number, steps - 1), steps)
         clock += time.process_time() - began
@@ -187,20 +221,47 @@ def reach(trainee: Callable[[], Trainee], cap: float, first: float, growth: floa
             )
             print(json.dumps(curve[-1]), flush=True)
             if interval.mean >= GOAL:
-                reached = round(clock, 2)
-    return {
-        "reached_cpu_seconds": reached,
-        "cap_cpu_seconds": cap,
-        "steps_of_schedule": steps,
-        "settings": row.settings,
-        "curve": curve,
-    }
+                done["reached_cpu_seconds"] = round(clock, 2)
+            save(done)
+    return done
 
 
-def measure(name: str, cap: float, first: float, episodes: int, data: str, width: int = 0) -> dict[str, Any]:
+def picture(rows: list[dict[str, Any]]) -> str:
+    """Validation accuracy against processor seconds of training, a line for each row, as an SVG."""
+    from genmeta.reports.colours import series
+    from genmeta.reports.svg import drawing, new_figure, plot_axes
+
+    width, height = 7.6, 4.2
+    with drawing(), io.StringIO() as out:
+        figure = new_figure(width, height)
+        figure.set_facecolor("white")
+        axes = plot_axes(figure, 0.6, 0.5, width - 2.5, height - 0.7)
+        for at, row in enumerate(rows):
+            colour, marker, line = series(at)
+            points = [(point["cpu_seconds"], point["accuracy"]) for point in row["curve"]]
+            axes.plot(
+                *zip(*points, strict=True), color=colour, marker=marker, linestyle=line, markersize=3, label=row["row"]
+            )
+        axes.axhline(GOAL, color="0.5", linewidth=0.8, linestyle=":")
+        axes.set_xlabel("processor seconds of meta-training")
+        axes.set_ylabel("validation accuracy, %")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, fontsize=8)
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def measure(
+    name: str,
+    cap: float,
+    first: float,
+    episodes: int,
+    data: str,
+    width: int = 0,
+    save: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> dict[str, Any]:
     """One row."""
-    method = name if name in METHODS.names() else "maml"
-    config = TrainConfig(method, data, "", width=width)
+    method = "maml" if name.startswith("learn2learn") else name.split(",")[0]
+    config = TrainConfig(method, data, "", width=width, **SETTINGS.get(name, {}))
     (opened,) = open_mixed(config)
     validation: TaskDistribution = make_tasks(
         opened.data, opened.kind, "val", ways=WAYS, shots=SHOTS, queries=QUERIES, min_images=SHOTS + QUERIES
@@ -209,9 +270,9 @@ def measure(name: str, cap: float, first: float, episodes: int, data: str, width
     def trainee() -> Trainee:
         if name.startswith("learn2learn"):
             return learn2learn_row(config, validation, episodes, as_maml=name != "learn2learn")
-        return library_row(name, config, validation, episodes)
+        return library_row(method, config, validation, episodes)
 
-    return reach(trainee, cap, first)
+    return reach(trainee, cap, first, save)
 
 
 def main() -> None:
@@ -227,10 +288,13 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    row = measure(given.row, given.cap, given.first, given.episodes, given.data, given.width)
-    if given.out:
-        command = shlex.join(["python", *sys.argv])
-        write_json(given.out, {"row": given.row, **row, "made": {**provenance(), "command": command}})
+    made = {**provenance(), "command": shlex.join(["python", *sys.argv])}
+
+    def save(row: dict[str, Any]) -> None:
+        if given.out:
+            write_json(given.out, {"row": given.row, **row, "made": made})
+
+    measure(given.row, given.cap, given.first, given.episodes, given.data, given.width, save)
 
 
 if __name__ == "__main__":

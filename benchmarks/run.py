@@ -2,7 +2,11 @@
 
 ``make bench`` writes ``results/speed/results.json`` and ``docs/pictures/speed.svg``. Times are processor seconds of the
 process (``time.process_time``), so that they stand on a machine that does other work too; with one thread on an idle
-machine they are wall seconds. Every ratio is the median over rounds of the ratio within a round.
+machine they are wall seconds. Every ratio is the median over rounds of the ratio within a round. ``--device cuda`` is
+``benchmarks/gpu.py``.
+
+Every part of the result file has a command, a commit, a time and a machine of its own, under ``made``, since parts may
+be measured again one by one (``--only``).
 """
 
 from __future__ import annotations
@@ -10,8 +14,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +29,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
 import peers
+import reach
 import scaling
 import work
+from loaders import loaders
 from work import Cell
 
 from genmeta.core.batching import fused
@@ -33,6 +41,8 @@ from genmeta.engine.runtime import keep_freed_memory
 from genmeta.scenarios import provenance
 
 Step = Callable[[], object]
+CPU = torch.device("cpu")
+SCHEMA = "genmeta.speed/3"
 
 
 def grid(quick: bool) -> list[Cell]:
@@ -83,24 +93,25 @@ def flops(cell: Cell) -> float:
     return counter.get_total_flops() * cell.tasks / 1e9
 
 
-def disagreement(cell: Cell, step: peers.Step) -> float:
-    """Largest difference of meta-gradients to the library's, in float64 on one task, relative to the largest one."""
+def disagreement(cell: Cell, step: peers.Step, device: torch.device = CPU) -> float:
+    """Largest difference of meta-gradients to the library's, in float64 on two tasks, relative to the largest one."""
     made = work.library(cell).double()
-    module = work.peer(cell, made).double()
-    task = work.task_batch(1, cell.ways, cell.shots, queries=3, dtype=torch.float64)
+    module = work.peer(cell, made).double().to(device)
+    made = made.to(device)
+    task = work.task_batch(2, cell.ways, cell.shots, queries=3, dtype=torch.float64).to(device)
     work.library_step(made, task)
     step(module, task, cell.steps, work.LR, cell.second)
     pairs = list(zip(work.library_gradients(made), work.peer_gradients(module), strict=True))
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
 
 
-def contenders(cell: Cell, found: dict[str, peers.Step]) -> dict[str, Step]:
+def contenders(cell: Cell, found: dict[str, peers.Step], device: torch.device = CPU) -> dict[str, Step]:
     """Name -> a meta-step."""
-    task = work.task_batch(cell.tasks, cell.ways, cell.shots)
-    made = work.library(cell)
+    task = work.task_batch(cell.tasks, cell.ways, cell.shots).to(device)
+    made = work.library(cell).to(device)
     steps: dict[str, Step] = {"genmeta": lambda: (made.zero_grad(), work.library_step(made, task))}
     for name, step in found.items():
-        module = work.peer(cell, made)
+        module = work.peer(cell, made).to(device)
         steps[name] = lambda m=module, s=step: (m.zero_grad(), s(m, task, cell.steps, work.LR, cell.second))
     return steps
 
@@ -137,9 +148,7 @@ def peak_memory(name: str, cell: Cell) -> float:
 
 def _print_memory(name: str, cell: Cell) -> None:
     keep_freed_memory()
-    found, _ = peers.available()
-    found["plain"] = peers.plain_step
-    step = contenders(cell, {name: found[name]} if name != "genmeta" else {})[name]
+    step = _contender(name, cell)
     scaling.reset_peak()
     before = scaling.peak_mib()
     step()
@@ -175,15 +184,93 @@ def as_they_come(found: dict[str, peers.Step], rounds: int) -> dict[str, Any]:
 def _print_alone(name: str, cell: Cell) -> None:
     if name == "genmeta":
         keep_freed_memory()
-    found, _ = peers.available()
-    found["plain"] = peers.plain_step
-    step = contenders(cell, {name: found[name]} if name != "genmeta" else {})[name]
+    step = _contender(name, cell)
     times = []
     for _ in range(6):
         began = time.perf_counter()
         step()
         times.append(time.perf_counter() - began)
     print(float(np.median(times[1:])))
+
+
+def both_cores(names: list[str], seconds: float) -> dict[str, Any]:
+    """What all cores do together: a process of one thread on each, meta-steps side by side (5w1s, order 2, 5 steps).
+
+    The peak is that of matrix products in as many processes, before and after, the better of the two.
+    """
+    cell, cores = Cell(5, 1, True, 5, tasks=4), os.cpu_count() or 1
+    rates = [(name, _side_by_side(name, cell, cores, seconds)) for name in ("product", *names, "product")]
+    peak = max(rate for name, rate in rates if name == "product") * _PRODUCT
+    done = {name: rate for name, rate in rates if name != "product"}
+    work_done = flops(cell)
+    return {
+        "task": cell.name,
+        "order": 2,
+        "inner_steps": cell.steps,
+        "processes": cores,
+        "threads_each": 1,
+        "gemm_peak_gflops": round(peak, 1),
+        "tasks_per_second": {name: round(cell.tasks * rate, 3) for name, rate in done.items()},
+        "share_of_gemm_peak": {name: round(work_done * rate / peak, 3) for name, rate in done.items()},
+        "speed_ratio": {name: round(done["genmeta"] / rate, 3) for name, rate in done.items() if name != "genmeta"},
+    }
+
+
+#: GFLOP of the product that the peak is measured by.
+_PRODUCT = 2 * 1024**3 / 1e9
+
+
+def _side_by_side(name: str, cell: Cell, processes: int, seconds: float) -> float:
+    """Steps a second of all processes together, from a moment on at which all of them are ready."""
+    command = [sys.executable, __file__, "--side-by-side", name, "--cell", json.dumps(vars(cell))]
+    command += ["--seconds", str(seconds)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(processes)
+    ]
+    for each in started:
+        while each.stdout.readline().strip() not in ("ready", ""):  # type: ignore[union-attr]
+            pass
+    for each in started:
+        each.stdin.write("go\n")  # type: ignore[union-attr]
+        each.stdin.flush()  # type: ignore[union-attr]
+    return sum(float(each.communicate()[0].strip().splitlines()[-1]) for each in started)
+
+
+def _print_side_by_side(name: str, cell: Cell, seconds: float) -> None:
+    keep_freed_memory()
+    if name == "product":
+        a, b = torch.rand(1024, 1024), torch.rand(1024, 1024)
+        step: Step = lambda: a @ b  # noqa: E731
+    else:
+        step = _contender(name, cell)
+    step()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        step()
+        count += 1
+    print(count / (time.perf_counter() - began))
+
+
+def _contender(name: str, cell: Cell) -> Step:
+    found, _ = peers.available()
+    found["plain"] = peers.plain_step
+    return contenders(cell, {name: found[name]} if name != "genmeta" else {})[name]
+
+
+def reach_goal(rows: list[str], cap: float) -> list[dict[str, Any]]:
+    """``benchmarks/reach.py``, a process for each row; a row that fails is left out, with what it said."""
+    done: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as place:
+        for row in rows:
+            out = Path(place) / "row.json"
+            command = [sys.executable, str(Path(__file__).with_name("reach.py")), row, "--out", str(out)]
+            if subprocess.run([*command, "--cap", str(cap)], check=False).returncode == 0:
+                done.append(json.loads(out.read_text(encoding="utf-8")))
+    return done
 
 
 def picture(cells: list[dict[str, Any]]) -> str:
@@ -229,15 +316,22 @@ def picture(cells: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Runs the grid and the rest, prints each line and writes the result file and the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--out", default="results/speed/results.json")
     parser.add_argument("--picture", default="docs/pictures/speed.svg")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="one task for each meta-step")
+    parser.add_argument("--cap", type=float, default=240.0, help="processor seconds of training of each row of `reach`")
+    parser.add_argument("--quick", action="store_true", help="one task for each meta-step, and a short cap")
     parser.add_argument("--only", default="", help="parts to run, separated by commas; the others stay as they are")
-    parser.add_argument("--memory-of", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--alone", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--cell", default="", help=argparse.SUPPRESS)
+    for hidden in ("--memory-of", "--alone", "--side-by-side", "--cell"):
+        parser.add_argument(hidden, default="", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=6.0, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.device == "cuda":
+        import gpu
+
+        gpu.main(["--device", "cuda", *(["--quick"] if given.quick else [])])
+        return
     if given.alone:
         _print_alone(given.alone, Cell(**json.loads(given.cell)))
         return
@@ -245,38 +339,43 @@ def main() -> None:
     if given.memory_of:
         _print_memory(given.memory_of, Cell(**json.loads(given.cell)))
         return
+    if given.side_by_side:
+        _print_side_by_side(given.side_by_side, Cell(**json.loads(given.cell)), given.seconds)
+        return
     keep_freed_memory()
     found, missing = peers.available()
     found = {"plain": peers.plain_step, **found}
-    out = Path(given.out)
-    result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if given.only and out.exists() else {}
+    out, names = Path(given.out), ["genmeta", *found]
+    before: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    result: dict[str, Any] = {"schema": SCHEMA, "made": {}, "gpu": "not yet measured"}
+    if given.only and before.get("schema") == SCHEMA:
+        result = before
     peak = gemm_peak()
-    made = {"schema": "genmeta.speed/2", **provenance(), "command": " ".join(["python", *sys.argv])}
-    made.update(
-        rounds=given.rounds, gemm_peak_gflops=round(peak, 1), compiled_kernels=fused.native.library() is not None
-    )
-
-    def measure_grid(cells: list[Cell]) -> list[dict[str, Any]]:
-        rows = []
-        for cell in cells:
-            rows.append(_said(compare(cell, found, given.rounds, peak)))
-            write_json(
-                out, {**result, **made, "skipped": missing, "grid": rows}
-            )  # what is there stays if it is stopped
-        return rows
-
+    rows = ["protonet", "maml"] if given.quick else list(reach.ROWS)
     parts: dict[str, Callable[[], Any]] = {
-        "grid": lambda: measure_grid(grid(given.quick)),
+        "grid": lambda: [_said(compare(cell, found, given.rounds, peak)) for cell in grid(given.quick)],
+        "both_cores": lambda: _said(both_cores(names, given.seconds)),
         "as_they_come": lambda: _said(as_they_come(found, given.rounds)),
-        "memory_mib": lambda: _said({n: peak_memory(n, Cell(5, 1, True, 5, tasks=4)) for n in ("genmeta", *found)}),
+        "memory_mib": lambda: _said({name: peak_memory(name, Cell(5, 1, True, 5, tasks=4)) for name in names}),
         **{name: lambda f=f: _said(f(interleaved, given.rounds)) for name, f in scaling.PARTS.items()},
+        "loaders": lambda: _said(loaders(interleaved, given.rounds, peer="learn2learn" in found)),
+        "reach": lambda: reach_goal(rows, 20.0 if given.quick else given.cap),
     }
     for name in given.only.split(",") if given.only else parts:
         result[name] = parts[name]()
-        result.update(made, skipped=missing, gpu="not yet measured")
+        result["made"][name] = {
+            **provenance(),
+            "command": shlex.join(["python", *sys.argv]),
+            "rounds": given.rounds,
+            "gemm_peak_gflops": round(peak, 1),
+            "compiled_kernels": fused.native.library() is not None,
+            "skipped": missing,
+        }
         write_json(out, result)
         if name == "grid":
             write_text(given.picture, picture(result["grid"]))
+        if name == "reach":
+            write_text(Path(given.picture).with_name("reach.svg"), reach.picture(result["reach"]))
 
 
 def _said(row: Any) -> Any:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from genmeta.core.transfer import sent
+
 _LENT = threading.RLock()
 
 
@@ -92,7 +94,8 @@ def _draw(
 
 def normal(shape: tuple[int, ...], like: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Standard normal noise in the dtype and on the device of ``like``; drawn on the CPU, so equal on every device."""
-    return _draw(lambda s, g: torch.randn(s, generator=g, dtype=torch.float32), tuple(shape), rng).to(like)
+    drawn = _draw(lambda s, g: torch.randn(s, generator=g, dtype=torch.float32), tuple(shape), rng)
+    return sent(drawn.to(like.dtype), like.device)
 
 
 def uniform(shape: tuple[int, ...], rng: torch.Generator) -> torch.Tensor:

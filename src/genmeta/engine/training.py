@@ -166,6 +166,7 @@ def _loop(
     meta_learner, objective = trainee.meta_learner, trainee.objective
     offsets = [0, *itertools.accumulate(s.n_classes for s in sources)]
     trainee.to(fabric.device)
+    sources = tuple(source.on(fabric.device) for source in sources)
 
     if not any(p.requires_grad for p in trainee.parameters()):
         raise UsageError(

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genmeta.core.errors import unknown
+from genmeta.core.transfer import sent
 
 KINDS = ("none", "affine", "elastic", "style")
 #: Share of tasks whose images lose their colours, and share of those that are shown as negatives.
@@ -92,7 +93,7 @@ def jitter(images: Float[Tensor, "T N C H W"], kind: str, rng: torch.Generator) 
         coarse = torch.randn(count, 2, 5, 5, generator=rng) * 0.07
         field = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
         grid = grid + field.permute(0, 2, 3, 1)
-    out = F.grid_sample(flat, grid.to(flat), align_corners=False, padding_mode="border")
+    out = F.grid_sample(flat, sent(grid.to(flat.dtype), flat.device), align_corners=False, padding_mode="border")
     return out.unflatten(0, images.shape[:2])
 
 

@@ -87,6 +87,10 @@ class TaskDistribution(ABC):
     def with_queries(self, queries: int) -> TaskDistribution:
         """The same tasks with another number of query images."""
 
+    def on(self, device: torch.device) -> TaskDistribution:
+        """The same tasks, drawn where they are used if that is worth it; by default as they are, on the CPU."""
+        return self
+
     @abstractmethod
     def fingerprint(self) -> bytes:
         """What the tasks depend on: equal for equal tasks."""

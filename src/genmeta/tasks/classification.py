@@ -10,11 +10,13 @@ from torch import Tensor
 
 from genmeta.core.errors import DataError, UsageError, unknown
 from genmeta.core.randomness import numpy_rng
+from genmeta.core.transfer import sent
 from genmeta.core.types import Examples, Task
 from genmeta.data.classes import ImageClasses
 from genmeta.tasks.augment import KINDS, jitter_task
 from genmeta.tasks.base import SPLITS, Range, TaskDistribution
 from genmeta.tasks.embedding import Embed, Embedding, Features
+from genmeta.tasks.on_device import MOST_BYTES, ImagesOnDevice
 
 
 class ClassificationTasks(TaskDistribution):
@@ -61,6 +63,7 @@ class ClassificationTasks(TaskDistribution):
         self.ways, self.shots, self.queries = Range.parse(ways, "ways"), Range.parse(shots, "shots"), queries
         self.quarter_turns = quarter_turns or split in data.quarter_turns
         self._embedding: Embedding | None = None
+        self._look_up: ImagesOnDevice | None = None
         counts = data.counts()
         self.classes = np.asarray([c for c in data.splits[split] if counts[c] >= min_images], dtype=np.int64)
         self._check(counts)
@@ -142,6 +145,14 @@ class ClassificationTasks(TaskDistribution):
         tasks._embedding = Embedding(self.data, embed, {} if known is None else known)
         return tasks
 
+    def on(self, device: torch.device) -> ClassificationTasks:
+        """The same tasks with their images on ``device``, where the data fit; features stay where they are."""
+        if device.type == "cpu" or self._embedding is not None or self.data.images.nbytes > MOST_BYTES:
+            return self
+        tasks = copy.copy(self)
+        tasks._look_up = ImagesOnDevice(self.data, device)
+        return tasks
+
     def sample(self, n_tasks: int, *, rng: torch.Generator) -> Task:
         """Draws ``n_tasks`` tasks; see :class:`TaskDistribution`."""
         random = numpy_rng(rng)
@@ -151,12 +162,13 @@ class ClassificationTasks(TaskDistribution):
         classes, turns = self.classes[picks % len(self.classes)], picks // len(self.classes)
         counts = self.data.counts()[classes]
         order = _distinct_below(random, counts, per_class)
-        look_up = self._pixels if self._embedding is None else self._embedding
+        look_up = self._embedding or self._look_up or self._pixels
         pixels = look_up(classes, turns, order)
-        labels = torch.arange(ways).expand(n_tasks, ways)
+        labels = torch.arange(ways, device=pixels.device).expand(n_tasks, ways)
         support = _lay_out(pixels[:, :, :shots], labels)
         query = _lay_out(pixels[:, :, shots:], labels)
-        query = _shuffle(query, torch.from_numpy(random.random(query.labels.shape)).argsort(1))
+        places = torch.from_numpy(random.random(query.labels.shape)).argsort(1)
+        query = _shuffle(query, sent(places, pixels.device))
         if self.augment != "none":
             shown, asked = jitter_task(support.images, query.images, self.augment, rng)
             support, query = support._replace(images=shown), query._replace(images=asked)
@@ -203,5 +215,5 @@ def _lay_out(pixels: Tensor, labels: Tensor) -> Examples:
 
 
 def _shuffle(examples: Examples, order: Tensor) -> Examples:
-    rows = torch.arange(order.shape[0])[:, None]
+    rows = torch.arange(order.shape[0], device=order.device)[:, None]
     return Examples(examples.images[rows, order], examples.labels[rows, order])
