@@ -17,6 +17,7 @@ from typing import Any
 import tables_methods
 import tables_photos
 import tables_scenarios
+import tables_speed
 import tables_trust
 
 from genmeta.methods import list_methods
@@ -157,53 +158,6 @@ def calibration() -> str:
     return table(headers, rows)
 
 
-def speed() -> str:
-    """Meta-steps of second- and first-order MAML against a plain loop."""
-    found = results("speed")
-    if found["schema"] == "genmeta.speed/2":
-        peers = list(found["grid"][0]["speed_ratio"])
-        lines = [
-            [row["task"], str(row["order"]), str(row["inner_steps"]),
-             *[f"{row['speed_ratio'][p]:.2f}" if p in row["speed_ratio"] else "–" for p in peers],
-             f"{row['images_per_cpu_second']['genmeta']:.0f}", f"{100 * row['share_of_gemm_peak']['genmeta']:.0f}"]
-            for row in found["grid"]
-        ]  # fmt: skip
-        headers = ["Task", "Order", "Inner steps", *[f"times {p}" for p in peers], "Images/s", "% of GEMM peak"]
-        return table(headers, lines)
-    rows = [
-        [row["task"], str(row["order"]), str(row["inner_steps"]), f"{row['speed_ratio']:.2f}",
-         f"{row['library_images_per_second']:.0f}"]
-        for row in found["grid"]
-    ]  # fmt: skip
-    return table(["Task", "Order", "Inner steps", "Speed against a plain loop", "Images/s"], rows)
-
-
-def speedparts() -> str:
-    """Everything that was timed beside the grid, a line each."""
-    found = results("speed")
-    rows = []
-    own, memory = found["as_they_come"], found["memory_mib"]
-    for peer, times in own["speed_ratio"].items():
-        rows.append([f"each in a process of its own, {own['threads']} threads: times {peer}", f"{times:.2f}"])
-    rows.append(["memory that two meta-steps add, MiB", ", ".join(f"{n} {v:.0f}" for n, v in memory.items())])
-    for row in found["meta_batch"]:
-        each = f"{row['cpu_ms_per_task']:.1f} ms a task, peak {row['peak_mib']:.0f} MiB"
-        rows.append([f"a meta-batch of {row['tasks']} tasks (FiLM, 5w1s, 5 queries)", each])
-    slopes = ", ".join(f"{name} {of['slope']:.2f}" for name, of in found["growth"].items())
-    rows.append(["slope of cost in log-log scale", slopes])
-    rows.append(["images/s by norm", ", ".join(f"{name} {v:.0f}" for name, v in found["norms"].items())])
-    written = f"{found['hypernetwork']['speed_ratio']:.2f}"
-    rows.append(["hypernetwork that writes every kernel: times a plain loop", written])
-    adapting = ", ".join(f"{name}: {ms:.0f}" for name, ms in found["adaptation_ms"].items())
-    rows.append(["ms to adapt and answer one image", adapting])
-    sampler, start = found["sampler"], found["starting"]
-    rows.append(["sampler: times the step that consumes its tasks", f"{sampler['times_as_fast_as_the_step']:.0f}"])
-    rows.append(["`genmeta --help`, s", f"{start['help_cpu_seconds']:.2f}"])
-    rows.append(["`import genmeta`, s", f"{start['import_cpu_seconds']:.2f}"])
-    rows.append(["compiled kernels: times the plain formulation", f"{found['kernels']['speed_ratio']:.2f}"])
-    return table(["What", "Measured"], rows)
-
-
 #: Columns of the comparison of families.
 FAMILIES = ("families-5w1s", "families-5w5s", "families-20w1s")
 
@@ -320,8 +274,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "methods": methods,
     "omniglot": omniglot,
     "omniglot5": five_shot,
-    "speed": speed,
-    "speedparts": speedparts,
     "ablation": ablation,
     "segmentation": segmentation,
     "calibration": calibration,
@@ -332,6 +284,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ownspeed": ownspeed,
     **tables_photos.TABLES,
     **tables_scenarios.TABLES,
+    **tables_speed.TABLES,
     **tables_trust.TABLES,
     **tables_methods.TABLES,
 }

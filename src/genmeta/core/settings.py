@@ -62,7 +62,7 @@ class TrainConfig:
         threads: CPU threads; 0 for torch's choice.
         device: auto, cpu or cuda.
         precision: float32; or bf16, which multiplies the convolutions of meta-training in bfloat16. Weights, inner
-            steps and gradients stay float32, and so does everything after training. For GPUs; slower on most CPUs.
+            steps and gradients stay float32, and so does everything after training. Meant for GPUs.
         download: fetch the data set if it is missing.
         on_bad_image: fail or skip.
         on_nonfinite: stop, or skip the tasks whose loss is not finite.
