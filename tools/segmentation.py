@@ -1,7 +1,8 @@
-"""Trains and scores what docs/segmentation.md shows: ``python tools/segmentation.py RUNS [SET ...]``.
+"""Trains and scores what docs/segmentation.md shows: ``python tools/segmentation.py RUNS [SET ...] [--rows NAME ...]``.
 
-Trainings, and the scores of each method on each set of episodes, are kept in RUNS and not made again. Then
-``results/segmentation-SET/results.json`` is written for every set that is complete.
+Trainings, and the scores of each row on each set of episodes, are kept in RUNS and not made again, so the work can be
+done in parts: ``--rows`` takes some rows, ``--train-only`` leaves the scores for later. A set's
+``results/segmentation-SET/results.json`` is written as soon as all its rows are scored.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,154 +28,180 @@ from genmeta.tasks import SegmentationTasks
 
 ROOT = Path(__file__).parents[1]
 REAL = "../shared/data"
-SCRATCH, FOREST = "scratch", "random forest"
-
-#: Every training starts from the learner of "base", a prototype network, and goes on for as many meta-steps.
-BASE_STEPS, STEPS = 240, 40
-METHODS: dict[str, dict[str, Any]] = {
-    "base": {"method": "protonet", "steps": BASE_STEPS, "lr": 0.004},
-    "hypernet": {},
-    "meta-sgd-hn": {},
-    "protonet": {},
-    "maml": {"options": {"first_order": True, "inner_steps": 3}},
-    "versa": {},
-    "maml-gan": {"options": {"bank_tasks": 16, "bank_labels": 6}},
-    SCRATCH: {"options": {"inner_rule": "adam", "inner_lr": 0.01}},
-}
 EMOJI = f"scenes:{REAL}/emoji9_64_rgba.zip?class=file"
 FOLDER = f"masks:{REAL}/segmentation"
-#: Name -> episodes. Real sets are never trained on; there, few methods and few episodes of five labelled images.
-SETS: dict[str, EvaluationConfig] = {
-    "scenes-1shot": EvaluationConfig("scenes", ways=3, shots=1, queries=2, tasks=200, adapt_steps="0,1,5,10"),
-    "emoji-1shot": EvaluationConfig(
-        EMOJI, ways=3, shots=1, queries=2, tasks=200, adapt_steps="0,1,5,10", on_bad_image="skip"
-    ),
-    "scenes-5shot": EvaluationConfig("scenes", ways=3, shots=5, queries=2, tasks=200, adapt_steps="0,1,5,10"),
-    "nuclei": EvaluationConfig(
-        f"{FOLDER}/dsb2018_nuclei_256.zip?instances=yes&size=96", ways=1, shots=5, tasks=30, adapt_steps="0,10,50"
-    ),
-    "membranes": EvaluationConfig(
-        f"{FOLDER}/em_membrane_256.zip?background=1&size=96&test=1&val=0", ways=1, shots=5, tasks=30,
-        adapt_steps="0,10,50",
-    ),
-    "camvid": EvaluationConfig(
-        f"{FOLDER}/camvid_240.zip?background=none&ignore=11&size=96", ways=5, shots=5, tasks=30, adapt_steps="0,10,50"
-    ),
-    "emoji-5shot": EvaluationConfig(
-        EMOJI, ways=3, shots=5, queries=2, tasks=200, adapt_steps="0,1,5,10", on_bad_image="skip"
-    ),
+SCRATCH, FOREST, PHOTO = "scratch", "random forest", "hypernet on photo features"
+
+#: Every row but training from scratch starts from the learner of "base", a prototype network, and goes on for STEPS.
+STEPS, BASE_STEPS = 500, 5000
+TRAININGS: dict[str, dict[str, Any]] = {
+    "base": {
+        "method": "protonet", "init": "", "steps": BASE_STEPS, "lr": 0.006, "ways": "4-6", "shots": "1-2", "queries": 3,
+    },
+    "hypernet": {},
+    "protonet": {},
+    "meta-sgd-hn": {},
+    "versa": {},
+    "maml": {"options": {"first_order": True}},
+    "meta-sgd": {"options": {"first_order": True, "generate": "film"}},
+    "maml-gan": {"options": {"bank_tasks": 64, "bank_labels": 6}},
+    PHOTO: {
+        "method": "hypernet", "init": "", "learner": "efficientnet-lite0-map", "freeze_learner": True, "steps": 150,
+        "data": f"{EMOJI}&backgrounds={REAL}/caltech101_84.zip&size=128", "ways": "1-5", "lr": 0.003,
+        "options": {"generate": "rows", "inner_steps": 5, "first_order": True},
+    },
+    SCRATCH: {"init": ""},
 }  # fmt: skip
-ON_REAL = ("hypernet", "meta-sgd-hn", "protonet", SCRATCH, FOREST)
+ROWS = tuple(name for name in (*TRAININGS, FOREST) if name not in ("base", PHOTO))
+BASELINES = (SCRATCH, "protonet", "maml", FOREST)
 
 
-def training(name: str, runs: Path, data: str) -> TrainConfig:
-    """How a method is trained."""
-    settings = {"method": name, "steps": STEPS, **METHODS[name]}
+def painted(data: str, shots: int) -> EvaluationConfig:
+    """Episodes of painted scenes."""
+    return EvaluationConfig(
+        data, ways=3, shots=shots, queries=2, tasks=200, adapt_steps="0,1,5,10", on_bad_image="skip"
+    )
+
+
+def photographed(data: str, ways: int = 1) -> EvaluationConfig:
+    """Episodes of a set of real images, of which five are labelled."""
+    return EvaluationConfig(data, ways=ways, shots=5, queries=5, tasks=20, adapt_steps="0,10,50")
+
+
+#: Name -> episodes. Real sets are never trained on.
+SETS = {
+    "scripts-3w1s": painted("scenes", 1),
+    "scripts-3w5s": painted("scenes", 5),
+    "emoji-3w1s": painted(EMOJI, 1),
+    "emoji-3w5s": painted(EMOJI, 5),
+    "nuclei": photographed(f"{FOLDER}/dsb2018_nuclei_256.zip?instances=yes&size=160"),
+    "membranes": photographed(f"{FOLDER}/em_membrane_256.zip?background=1&size=160&test=1&val=0"),
+    "camvid": photographed(f"{FOLDER}/camvid_240.zip?background=none&ignore=11&size=160", ways=5),
+}
+#: Rows of the real sets; the others would say the same again.
+ON_REAL = ("hypernet", PHOTO, "protonet", SCRATCH, FOREST)
+
+
+def rows_of(name: str) -> tuple[str, ...]:
+    """The rows of a set."""
+    return ON_REAL if SETS[name].data.startswith("masks") else ROWS
+
+
+def training(name: str, runs: Path) -> TrainConfig:
+    """How a row is trained."""
+    settings: dict[str, Any] = {
+        "method": name, "steps": STEPS, "lr": 0.002, "init": str(runs / "base"), "ways": "2-4", "shots": "1-5",
+        "queries": 2, "learner": "semantic-fpn", "data": f"scenes+{EMOJI}", **TRAININGS[name],
+    }  # fmt: skip
     return TrainConfig(
-        data=data,
-        run=str(runs / name),
+        run=str(runs / name.replace(" ", "-")),
         vision="segmentation",
-        ways="3",
-        shots="1-3",
-        queries=2,
         tasks_per_batch=4,
-        width=16,
-        validate_every=settings["steps"],
-        validate_tasks=4,
-        init="" if name in ("base", SCRATCH) else str(runs / "base"),
+        validate_every=max(1, settings["steps"] // 4),
+        validate_tasks=40,
+        on_bad_image="skip",
         threads=1,
         **settings,
     )
 
 
 def score(name: str, config: EvaluationConfig, runs: Path) -> dict[str, Any]:
-    """Scores of one method on one set of episodes, with those of every episode."""
+    """Scores of one row on one set of episodes, with those of every episode."""
     if name == FOREST:
         source = open_scenes(config.data, size=64, channels=3, on_bad_image=config.on_bad_image)
         tasks = SegmentationTasks(source, config.split, ways=config.ways, shots=config.shots, queries=config.queries)
-        return {"scores": {"0": numbers(evaluate_forest(tasks, n_tasks=config.tasks, seed=config.seed))}}
-    trained = load(runs / name)
-    # ten times the steps for training from scratch, which needs them; on real sets others have as many
-    extra = (100,) if name == SCRATCH else ()
-    found = evaluate(
-        trained.meta_learner,
-        open_tasks(trained, config),
-        n_tasks=config.tasks,
-        steps=sorted({*config.steps, *extra}),
-        seed=config.seed,
-        time_tasks=2,
-    )
+        began = time.process_time()
+        found = {0: evaluate_forest(tasks, n_tasks=config.tasks, seed=config.seed)}
+        about: dict[str, Any] = {}
+    else:
+        trained = load(runs / name.replace(" ", "-"))
+        # training from scratch needs steps, so it gets ten times as many too; on real sets all have many
+        more = (10 * config.steps[-1],) if name == SCRATCH and config.data.startswith("scenes") else ()
+        steps = sorted({*config.steps, *more})
+        opened = open_tasks(trained, config)
+        began = time.process_time()
+        found = dict(
+            evaluate(
+                trained.meta_learner, opened, n_tasks=config.tasks, steps=steps, seed=config.seed, time_tasks=0
+            )
+        )  # fmt: skip
+        about = describe_training(trained)
     return {
-        **describe_training(trained),
+        **about,
+        # drawing episodes, every step and every answer; of one thread
+        "processor_seconds_per_task": round((time.process_time() - began) / config.tasks, 3),
         "scores": {str(step): numbers(scores) for step, scores in found.items()},
     }
 
 
 def numbers(scores: StepScores) -> dict[str, Any]:
     """A summary, with the main score of every episode for paired differences."""
-    return {**scores.summary(), "every_episode": scores.accuracy.tolist()}
+    return {**scores.summary(), "every_episode": [round(float(value), 5) for value in scores.accuracy]}
 
 
 def assemble(name: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The result file of a set: every method, and paired differences to every baseline's best number of steps."""
+    """The result file of a set: every row, and paired differences in points to every baseline.
+
+    To training from scratch after any number of steps, to the others after the number that is best for them.
+    """
     each = {
-        method: {step: np.array(scores["every_episode"]) for step, scores in entry["scores"].items()}
-        for method, entry in found.items()
+        row: {step: np.array(scores["every_episode"]) for step, scores in entry["scores"].items()}
+        for row, entry in found.items()
     }
-    best = {
-        method: max(steps, key=lambda step: steps[step].mean())
-        for method, steps in each.items()
-        if method in (SCRATCH, FOREST, "protonet", "maml")
+    against = []
+    for other in (row for row in BASELINES if row in each):
+        means = {step: values.mean() for step, values in each[other].items()}
+        against += [(other, step) for step in means if other == SCRATCH or step == max(means, key=means.__getitem__)]
+    rows = {
+        row: {
+            **entry,
+            "paired_difference_to": {
+                f"{other} after {step}": {
+                    mine: paired(values, each[other][step]).rounded() for mine, values in each[row].items()
+                }
+                for other, step in against
+                if other != row
+            },
+        }
+        for row, entry in found.items()
     }
-    methods = {}
-    for method, entry in found.items():
-        scores = {
-            step: {key: value for key, value in one.items() if key != "every_episode"}
-            for step, one in entry["scores"].items()
-        }
-        differences = {
-            f"{other} after {step}": {
-                mine: {"mean": round(gap.mean, 3), "ci95": round(gap.half_width, 3)}
-                for mine, values in each[method].items()
-                for gap in [paired(values, each[other][step])]
-            }
-            for other, step in best.items()
-            if other != method
-        }
-        methods[method] = {**entry, "scores": scores, "paired_difference_to": differences}
     return {
         "schema": "genmeta.segmentation/1",
         **provenance(),
         "command": f"python tools/segmentation.py RUNS {name}",
         "episodes": dataclasses.asdict(SETS[name]),
-        "methods": methods,
+        "baselines": [row for row in BASELINES if row in found],
+        "methods": rows,
     }
 
 
 def main() -> None:
     """Trains, scores, writes."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path)
     parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all by default")
+    parser.add_argument("--rows", nargs="*", default=[], help=f"of {', '.join([*TRAININGS, FOREST])}; all by default")
+    parser.add_argument("--train-only", action="store_true")
     arguments = parser.parse_args()
     keep_freed_memory()
     use_threads(1)
-    for name in METHODS:
-        train(training(name, arguments.runs, "scenes"), resume=True, progress=False)
-        print("trained", name, flush=True)
-    for name in arguments.sets or SETS:
-        config, found = SETS[name], {}
-        for method in ON_REAL if config.data.startswith("masks") else [*(m for m in METHODS if m != "base"), FOREST]:
-            kept = arguments.runs / "scores" / name / f"{method}.json"
-            if not kept.exists():
-                write_json(kept, score(method, config, arguments.runs))
-            found[method] = json.loads(kept.read_text(encoding="utf-8"))
-            shown = {
-                step: str(Interval.of(100 * np.array(one["every_episode"])))
-                for step, one in found[method]["scores"].items()
-            }
-            print(name, method, shown, flush=True)
-        write_json(ROOT / "results" / f"segmentation-{name}" / "results.json", assemble(name, found))
+    wanted = arguments.rows or [*TRAININGS, FOREST]
+    for name in TRAININGS:
+        if name in wanted:
+            train(training(name, arguments.runs), resume=True, progress=False)
+            print("trained", name, flush=True)
+    for name in () if arguments.train_only else arguments.sets or SETS:
+        kept = {row: arguments.runs / "scores" / name / f"{row}.json" for row in rows_of(name)}
+        for row, file in kept.items():
+            if row in wanted and not file.exists():
+                write_json(file, score(row, SETS[name], arguments.runs))
+                scores = json.loads(file.read_text(encoding="utf-8"))["scores"]
+                shown = {step: str(Interval.of(100 * np.array(one["every_episode"]))) for step, one in scores.items()}
+                print(name, row, shown, flush=True)
+        if all(file.exists() for file in kept.values()):
+            found = {row: json.loads(file.read_text(encoding="utf-8")) for row, file in kept.items()}
+            write_json(ROOT / "results" / f"segmentation-{name}" / "results.json", assemble(name, found))
+            print("written", name, flush=True)
 
 
 if __name__ == "__main__":

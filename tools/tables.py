@@ -17,6 +17,7 @@ from typing import Any
 import tables_methods
 import tables_photos
 import tables_scenarios
+import tables_segmentation
 import tables_speed
 import tables_trust
 
@@ -242,30 +243,77 @@ def ownspeed() -> str:
     return table(["Checkpoint", "What", "Images", "Seconds", "Processor seconds", "Peak memory, MiB"], rows)
 
 
-def segmentation() -> str:
-    """Mean IoU of every method on every set of episodes that has a result file, and the gain over each baseline."""
-    parts = []
-    for folder in sorted((ROOT / "results").glob("segmentation-*")):
-        result = results(folder.name)
-        episodes, methods = result["episodes"], result["methods"]
-        steps = sorted({int(step) for entry in methods.values() for step in entry["scores"]})
-        rows = []
-        for name, entry in methods.items():
-            scores = [entry["scores"].get(str(step)) for step in steps]
-            rows.append([f"`{name}`", *[f"{s['miou']:.1f} ± {s['miou_ci95']:.1f}" if s else "" for s in scores]])
-        about = f"{episodes['ways']} classes, {episodes['shots']} images, {episodes['tasks']} episodes"
-        parts.append(f"**{folder.name.removeprefix('segmentation-')}**: {about}")
-        parts.append(table(["Method", *[count(str(step)) for step in steps]], rows))
-        generators = [name for name in ("hypernet", "meta-sgd-hn") if name in methods]
-        if generators:
-            lead = max(generators, key=lambda name: max(s["miou"] for s in methods[name]["scores"].values()))
-            gains = []
-            for other, differences in methods[lead]["paired_difference_to"].items():
-                step = max(differences, key=int)
-                gap = differences[step]
-                gains.append(f"{gap['mean']:+.1f} ± {gap['ci95']:.1f} after {count(step)} on `{other}`")
-            parts.append(f"Paired differences of `{lead}`: {'; '.join(gains)}.")
-    return "\n\n".join(parts or ["There is no result file yet; `python tools/segmentation.py RUNS` makes them."])
+#: Rows of the photo tables.
+PHOTO_ROWS = (
+    "prototypes", "logistic regression", "1-nearest neighbour", "fine-tuning",
+    "constant, 0 steps", "constant, 4 steps", "generated, 0 steps", "generated, 4 steps",
+)  # fmt: skip
+
+
+def _photos(shots: int) -> str:
+    found = results("photos-5w")
+    scores, sets = found["scores"][f"{shots}-shot"], found["episodes"]["sets"]
+    rows = []
+    for name in (row for row in PHOTO_ROWS if row in scores):
+        of = scores[name]
+        cells = [f"{of[s]['accuracy']['mean']:.1f} ± {of[s]['accuracy']['ci95']:.1f}" for s in sets]
+        whole = of["all"]
+        mean = f"{whole['accuracy']['mean']:.1f} ± {whole['accuracy']['ci95']:.1f}"
+        rows.append([name, *cells, mean, f"{whole['nll']['mean']:.2f}", f"{whole['ece']:.1f}", str(whole["episodes"])])
+    return table(["Row", *sets, "all", "NLL", "ECE, %", "episodes"], rows)
+
+
+def photos1() -> str:
+    """5-way 1-shot on held-out sets."""
+    return _photos(1)
+
+
+def photos5() -> str:
+    """5-way 5-shot on held-out sets."""
+    return _photos(5)
+
+
+def photopairs() -> str:
+    """Points of one row above another, on the episodes both have answered."""
+    found = results("photos-5w")
+    rows = []
+    for shots in (1, 5):
+        for row in ("generated, 0 steps", "generated, 4 steps"):
+            whole = found["scores"][f"{shots}-shot"][row]["all"]["minus"]
+            for other in ("prototypes", "logistic regression", "fine-tuning", row.replace("generated", "constant")):
+                if other in whole:
+                    gap = whole[other]
+                    mean = f"{gap['mean']:+.2f} ± {gap['ci95']:.2f}"
+                    rows.append([f"{shots}-shot", row, other, mean, str(gap["episodes"])])
+    for row in ("generated, 0 steps", "generated, 4 steps"):
+        other = row.replace("generated", "constant")
+        gap = found["both_shots_minus"][row][other]
+        mean = f"{gap['mean']:+.2f} ± {gap['ci95']:.2f}"
+        rows.append(["both", row, other, mean, str(gap["episodes"])])
+    return table(["Task", "Row", "minus", "points", "episodes"], rows)
+
+
+def photosets() -> str:
+    """The generated model with its steps minus logistic regression and prototypes, set by set."""
+    found = results("photos-5w")
+    rows = []
+    for name in found["episodes"]["sets"]:
+        gaps = [
+            found["scores"][f"{shots}-shot"]["generated, 4 steps"][name]["minus"][other]
+            for shots in (1, 5)
+            for other in ("logistic regression", "prototypes")
+        ]
+        cells = [f"{gap['mean']:+.1f} ± {gap['ci95']:.1f}" for gap in gaps]
+        rows.append([name, *cells])
+    headers = [f"{shots}-shot, minus {other}" for shots in (1, 5) for other in ("logistic regression", "prototypes")]
+    return table(["Set", *headers], rows)
+
+
+def photoseconds() -> str:
+    """Seconds to a model from 25 and from 5 images."""
+    found = results("photos-5w")["seconds"]
+    rows = [[name, *[f"{of[shots]:.2f}" for shots in ("1-shot", "5-shot")]] for name, of in found["rows"].items()]
+    return table(["Row", "5-way 1-shot, s", "5-way 5-shot, s"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -275,7 +323,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "omniglot": omniglot,
     "omniglot5": five_shot,
     "ablation": ablation,
-    "segmentation": segmentation,
     "calibration": calibration,
     "families": families,
     "family_draws": family_draws,
@@ -284,6 +331,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ownspeed": ownspeed,
     **tables_photos.TABLES,
     **tables_scenarios.TABLES,
+    **tables_segmentation.TABLES,
     **tables_speed.TABLES,
     **tables_trust.TABLES,
     **tables_methods.TABLES,

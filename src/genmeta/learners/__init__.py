@@ -13,6 +13,7 @@ from genmeta.learners.efficientnet_lite import EfficientNetLite0
 from genmeta.learners.efficientnet_map import EfficientNetLite0Map
 from genmeta.learners.mlp import MLP
 from genmeta.learners.resnet12 import ResNet12
+from genmeta.learners.semantic_fpn import SemanticFPN
 from genmeta.learners.unet import UNet
 
 LEARNERS: Registry[type[Learner]] = Registry("learner")
@@ -20,6 +21,7 @@ LEARNERS.register("conv4")(Conv4)
 LEARNERS.register("resnet12")(ResNet12)
 LEARNERS.register("mlp")(MLP)
 LEARNERS.register("unet")(UNet)
+LEARNERS.register("semantic-fpn")(SemanticFPN)
 LEARNERS.register("efficientnet-lite0")(EfficientNetLite0)
 LEARNERS.register("efficientnet-lite0-map")(EfficientNetLite0Map)
 

@@ -1,0 +1,82 @@
+"""Tables of docs/segmentation.md, from ``results/segmentation-*``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+#: Sets in the order of the page, each with what its episodes are.
+SETS = {
+    "scripts-3w1s": "glyphs of unseen scripts",
+    "scripts-3w5s": "glyphs of unseen scripts",
+    "emoji-3w1s": "unseen emoji",
+    "emoji-3w5s": "unseen emoji",
+    "nuclei": "nuclei",
+    "membranes": "membranes",
+    "camvid": "CamVid",
+}
+
+
+def results(name: str) -> dict[str, Any] | None:
+    """The result file of a set, if there is one."""
+    file = ROOT / "results" / f"segmentation-{name}" / "results.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def table(headers: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows)]
+    return "\n".join(lines)
+
+
+def caption(name: str, found: dict[str, Any]) -> str:
+    """What a set's episodes are."""
+    of = found["episodes"]
+    classes = f"{of['ways']} classes" if of["ways"] > 1 else "one class"
+    images = f"{of['shots']} labelled images" if of["shots"] > 1 else "one labelled image"
+    return f"**{SETS[name][0].upper()}{SETS[name][1:]}**, {classes}, {images}, {of['tasks']} episodes"
+
+
+def scores() -> str:
+    """Mean IoU of every row after every number of steps, and what a task costs."""
+    parts = []
+    for name in SETS:
+        found = results(name)
+        if found is None:
+            continue
+        methods = found["methods"]
+        steps = sorted({step for entry in methods.values() for step in entry["scores"]}, key=int)
+        rows = []
+        for row, entry in methods.items():
+            each = [entry["scores"].get(step) for step in steps]
+            cells = [f"{one['miou']:.1f} ± {one['miou_ci95']:.1f}" if one else "" for one in each]
+            rows.append([f"`{row}`", *cells, f"{entry['processor_seconds_per_task']:.1f}"])
+        headers = ["Row", *[f"{step} step" if step == "1" else f"{step} steps" for step in steps], "processor s a task"]
+        parts += [caption(name, found), table(headers, rows)]
+    return "\n\n".join(parts)
+
+
+def gains() -> str:
+    """Paired differences of every row that is no baseline to every baseline, in points."""
+    parts = []
+    for name in SETS:
+        found = results(name)
+        if found is None:
+            continue
+        rows, columns = [], []
+        for row, entry in found["methods"].items():
+            if row in found["baselines"]:
+                continue
+            gaps = entry["paired_difference_to"]
+            columns = list(gaps)
+            for step in sorted(entry["scores"], key=int):
+                cells = [f"{gaps[other][step]['mean']:+.1f} ± {gaps[other][step]['ci95']:.1f}" for other in columns]
+                rows.append([f"`{row}`", step, *cells])
+        parts += [caption(name, found), table(["Row", "Steps", *[f"less {other}" for other in columns]], rows)]
+    return "\n\n".join(parts)
+
+
+TABLES: dict[str, Callable[[], str]] = {"segmentation": scores, "segmentation_gains": gains}
