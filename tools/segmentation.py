@@ -15,16 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from genmeta.core.files import write_json
+from genmeta.core.randomness import seeded
 from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.data import open_scenes
 from genmeta.engine import Interval, StepScores, evaluate, load, paired, train
+from genmeta.engine.evaluation import episodes
 from genmeta.engine.runtime import keep_freed_memory, use_threads
+from genmeta.reports import segmentation_picture
 from genmeta.scenarios import provenance
 from genmeta.scenarios.few_shot import describe_training, open_tasks
 from genmeta.scenarios.pixel_forest import evaluate_forest
 from genmeta.tasks import SegmentationTasks
+from genmeta.vision.segmentation import at_size_of
 
 ROOT = Path(__file__).parents[1]
 REAL = "../shared/data"
@@ -175,6 +180,20 @@ def assemble(name: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def picture(runs: Path, file: Path) -> None:
+    """Draws the first episode of unseen scripts with five labelled images, as the hypernetwork answers it."""
+    trained, config = load(runs / "hypernet"), SETS["scripts-3w5s"]
+    tasks = open_tasks(trained, config)
+    task = episodes(tasks, 0, 1, config.seed)
+    with torch.no_grad():
+        outputs, *_ = trained.meta_learner.answers(task, 10, seeded(config.seed, "start", 0))
+    answer = at_size_of(outputs[10], task.query.labels)[0].argmax(-1)
+    names = [tasks.class_name(int(i)) for i in task.class_ids[0]]
+    figure = segmentation_picture(task.support, task.query, answer, names).figure
+    figure.set_facecolor("#ffffff")
+    figure.savefig(file, dpi=100, bbox_inches="tight")
+
+
 def main() -> None:
     """Trains, scores, writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -182,9 +201,13 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all by default")
     parser.add_argument("--rows", nargs="*", default=[], help=f"of {', '.join([*TRAININGS, FOREST])}; all by default")
     parser.add_argument("--train-only", action="store_true")
+    parser.add_argument("--picture", action="store_true", help="draw docs/pictures/segmentation.png, and nothing else")
     arguments = parser.parse_args()
     keep_freed_memory()
     use_threads(1)
+    if arguments.picture:
+        picture(arguments.runs, ROOT / "docs" / "pictures" / "segmentation.png")
+        return
     wanted = arguments.rows or [*TRAININGS, FOREST]
     for name in TRAININGS:
         if name in wanted:
