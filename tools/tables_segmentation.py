@@ -19,6 +19,8 @@ SETS = {
     "camvid": "CamVid",
 }
 
+NOTHING = "There is no result file yet; `python tools/segmentation.py RUNS` makes them."
+
 
 def results(name: str) -> dict[str, Any] | None:
     """The result file of a set, if there is one."""
@@ -56,7 +58,7 @@ def scores() -> str:
             rows.append([f"`{row}`", *cells, f"{entry['processor_seconds_per_task']:.1f}"])
         headers = ["Row", *[f"{step} step" if step == "1" else f"{step} steps" for step in steps], "processor s a task"]
         parts += [caption(name, found), table(headers, rows)]
-    return "\n\n".join(parts)
+    return "\n\n".join(parts or [NOTHING])
 
 
 def gains() -> str:
@@ -76,7 +78,7 @@ def gains() -> str:
                 cells = [f"{gaps[other][step]['mean']:+.1f} ± {gaps[other][step]['ci95']:.1f}" for other in columns]
                 rows.append([f"`{row}`", step, *cells])
         parts += [caption(name, found), table(["Row", "Steps", *[f"less {other}" for other in columns]], rows)]
-    return "\n\n".join(parts)
+    return "\n\n".join(parts or [NOTHING])
 
 
 TABLES: dict[str, Callable[[], str]] = {"segmentation": scores, "segmentation_gains": gains}
