@@ -74,15 +74,20 @@ def _accuracy(point: dict[str, Any]) -> str:
     return f"{point['accuracy']:.1f} ± {point['ci95']:.1f}"
 
 
+def _commit(full: str) -> str:
+    """Seven places of it, and the mark of local changes."""
+    return full[:7] + "+" * full.endswith("+")
+
+
 def speedmade() -> str:
     """When each part was measured, from which commit, and how fast the processor's matrix product was then."""
     found, groups = read("speed"), {}
     for part, how in found["made"].items():
-        key = (how["commit"][:7], how["date"][:16].replace("T", " "), how["gemm_peak_gflops"], how["rounds"])
+        key = (_commit(how["commit"]), how["date"][:16].replace("T", " "), how["gemm_peak_gflops"], how["rounds"])
         groups.setdefault(key, []).append(f"`{part}`")
     for row in found.get("reach", []):
         how = row["made"]
-        key = (how["commit"][:7], how["date"][:16].replace("T", " "), None, None)
+        key = (_commit(how["commit"]), how["date"][:16].replace("T", " "), None, None)
         groups.setdefault(key, []).append(f"`reach: {row['row']}`")
     rows = [
         [", ".join(parts), f"`{commit}`" if commit else "not kept", date, "–" if peak is None else f"{peak:.0f}",
