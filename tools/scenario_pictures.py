@@ -1,6 +1,7 @@
 """The pictures of docs/scenarios.md, from result files: ``python tools/scenario_pictures.py``.
 
-Pareto front of two overlapping digits; a bar for every held-out domain. What has no result file is left out.
+Pareto front of two overlapping digits; a bar for every held-out domain; accuracy session by session. What has no result
+file is left out.
 """
 
 from __future__ import annotations
@@ -48,31 +49,56 @@ def front() -> None:
     save(figure, "scenarios-pareto")
 
 
-def domains(name: str) -> None:
-    """Accuracy on every held-out domain, a bar for each method."""
+def domains(picture: str, names: tuple[str, ...]) -> None:
+    """Accuracy on every held-out domain of these results, a bar for each method."""
+    results = [result for name in names if (result := found(name)) is not None]
+    if len(results) < len(names):
+        return
+    methods = list(results[0]["methods"])
+    accuracy = {m: {d: v for result in results for d, v in result["methods"][m]["domains"].items()} for m in methods}
+    places = list(accuracy[methods[0]])
+    figure = Figure(figsize=(1.8 + 1.1 * len(places), 2.8))
+    axes = figure.add_subplot()
+    width = 0.8 / len(methods)
+    for at, method in enumerate(methods):
+        values = [accuracy[method][place] for place in places]
+        axes.bar([x - 0.4 + (at + 0.5) * width for x in range(len(places))], [v["mean"] for v in values], width,
+                 yerr=[v["ci95"] for v in values], color=COLOURS[at % len(COLOURS)], label=method)  # fmt: skip
+    axes.set_xticks(range(len(places)), [place.replace("-", "\n", 1) for place in places], fontsize=8)
+    axes.set_ylabel("accuracy, %")
+    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    save(figure, picture)
+
+
+def sessions(picture: str, name: str) -> None:
+    """Accuracy on all classes so far, after each session."""
     result = found(name)
     if result is None:
         return
-    methods = result["methods"]
-    places = list(next(iter(methods.values()))["domains"])
-    figure = Figure(figsize=(1.8 + 1.5 * len(places), 2.8))
+    figure = Figure(figsize=(5.2, 3.0))
     axes = figure.add_subplot()
-    width = 0.8 / len(methods)
-    for at, (method, row) in enumerate(methods.items()):
-        values = [row["domains"][place] for place in places]
-        axes.bar([x - 0.4 + (at + 0.5) * width for x in range(len(places))], [v["mean"] for v in values], width,
-                 yerr=[v["ci95"] for v in values], color=COLOURS[at % len(COLOURS)], label=method)  # fmt: skip
-    axes.set_xticks(range(len(places)), places, fontsize=8)
-    axes.set_ylabel("accuracy, %")
-    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    save(figure, f"scenarios-{name}")
+    for at, (learner, row) in enumerate(result["methods"].items()):
+        after = row["accuracy_after_session"]
+        means = [value["mean"] for value in after]
+        axes.plot(range(len(after)), means, color=COLOURS[at], label=learner, linewidth=1.4)
+        low, high = ([m + sign * v["ci95"] for m, v in zip(means, after, strict=True)] for sign in (-1, 1))
+        axes.fill_between(range(len(after)), low, high, color=COLOURS[at], alpha=0.15, linewidth=0)
+    axes.set_xlabel("sessions after the base")
+    axes.set_ylabel("accuracy on all classes so far, %")
+    axes.legend(frameon=False, fontsize=8)
+    axes.grid(alpha=0.3)
+    save(figure, picture)
 
 
 def main() -> None:
     """Draws what there is to draw."""
     front()
-    for name in ("domains-emoji", "domains-rotated-digits", "domains-pacs"):
-        domains(name)
+    domains("scenarios-domains-emoji", tuple(f"domains-emoji-{group}" for group in (1, 2, 3)))
+    domains("scenarios-domains-rotated-digits", ("domains-rotated-digits",))
+    domains(
+        "scenarios-domains-pacs", tuple(f"domains-pacs-{d}" for d in ("photo", "art_painting", "cartoon", "sketch"))
+    )
+    sessions("scenarios-incremental-online", "incremental-online")
 
 
 if __name__ == "__main__":

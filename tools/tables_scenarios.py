@@ -29,18 +29,20 @@ def incremental(name: str) -> str:
     found = read(name)
     rows = []
     for row, scores in found["methods"].items():
-        difference = "–" if row == found["reference"] else _pm(scores["paired_difference"]["average"], "+")
+        gaps, same = scores["paired_difference"], row == found["reference"]
+        spread = scores["orders"]["average_spread"]
         rows.append(
             [row, _pm(scores["average"]), _pm(scores["accuracy_after_session"][0]), _pm(scores["last"]),
-             _pm(scores["forgetting"]), _pm(scores["harmonic_mean"]), difference, f"{scores['session_ms']:.0f}",
-             f"{scores['bytes_per_class']:,}"]
+             _pm(scores["forgetting"]), _pm(scores["harmonic_mean"]),
+             *("–" if same else _pm(gaps[key], "+") for key in ("average", "forgetting")), _pm(spread),
+             f"{scores['session_ms']:.0f}", f"{scores['bytes_per_class']:,}"]
         )  # fmt: skip
-    headers = ["Learner", "average", "base", "last", "forgetting", "old and new", f"to {found['reference']}"]
-    return table([*headers, "ms a session", "bytes a class"], rows)
+    headers = ["Learner", "average", "base", "last", "forgetting", "old and new", f"average to {found['reference']}"]
+    return table([*headers, "forgetting to it", "between orders", "ms a session", "bytes a class"], rows)
 
 
-def domains(name: str, timed: bool = True) -> str:
-    """One row for each method of a comparison on domains; without times where the machine was busy."""
+def domains(name: str) -> str:
+    """One row for each method of a comparison on domains."""
     found = read(name)
     rows = []
     for row, scores in found["methods"].items():
@@ -49,12 +51,41 @@ def domains(name: str, timed: bool = True) -> str:
         rows.append(
             [_domain_row(row, found), _pm(scores["average"]), _pm(scores["worst"]),
              "–" if same else _pm(difference["average"], "+"),
-             "–" if same else _pm(difference["worst"], "+"), f"{scores['nll']:.2f}", f"{scores['ece']:.1f}",
-             *([f"{scores['adaptation_ms']:.0f}"] if timed else [])]
+             "–" if same else _pm(difference["worst"], "+"), f"{scores['nll']:.2f}", f"{scores['ece']:.1f}"]
         )  # fmt: skip
     reference = found["reference"]
     headers = ["Method", "average", "worst domain", f"average to `{reference}`", f"worst to `{reference}`"]
-    return table([*headers, "NLL", "ECE, %", *(["ms"] if timed else [])], rows)
+    return table([*headers, "NLL", "ECE, %"], rows)
+
+
+def domain_groups(names: dict[str, str]) -> str:
+    """Networks that were trained anew for each group of held-out domains; ``names``: result -> name in the table.
+
+    A column for each group holds its worst domain; averages are over groups, which are independent.
+    """
+    found = [read(name) for name in names]
+    rows = []
+    for row in found[0]["methods"]:
+        scores = [each["methods"][row] for each in found]
+        same = row == found[0]["reference"]
+        gaps = [each["paired_difference"] for each in scores]
+        told = ["" if same else f" ({_pm(gap['worst'], '+')})" for gap in gaps]
+        rows.append(
+            [_domain_row(row, found[0]), _pm(_mean([each["average"] for each in scores])),
+             "–" if same else _pm(_mean([gap["average"] for gap in gaps]), "+"),
+             *(_pm(each["worst"]) + gap for each, gap in zip(scores, told, strict=True)),
+             f"{sum(each['ece'] for each in scores) / len(scores):.1f}"]
+        )  # fmt: skip
+    return table(["Method", "average", f"average to `{found[0]['reference']}`", *names.values(), "ECE, %"], rows)
+
+
+def _mean(values: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of independent means, with its interval."""
+    count = len(values)
+    return {
+        "mean": sum(value["mean"] for value in values) / count,
+        "ci95": sum(value["ci95"] ** 2 for value in values) ** 0.5 / count,
+    }
 
 
 def _domain_row(row: str, found: dict[str, Any]) -> str:
@@ -125,18 +156,35 @@ def pareto() -> str:
     return table([*headers, "steps"], lines)
 
 
+#: Group of held-out vendors -> heading of its column.
+VENDORS = {
+    "domains-emoji-1": "OpenMoji, EmojiOne 1, high contrast",
+    "domains-emoji-2": "EmojiOne, Noto, Fluent",
+    "domains-emoji-3": "Twemoji, Noto 1, Fluent flat",
+}
+PACS = {
+    "domains-pacs-photo": "photo",
+    "domains-pacs-art_painting": "painting",
+    "domains-pacs-cartoon": "cartoon",
+    "domains-pacs-sketch": "sketch",
+}
+
 TABLES: dict[str, Callable[[], str]] = {
     "incremental_omniglot": lambda: incremental("incremental-omniglot"),
+    "incremental_online": lambda: incremental("incremental-online"),
+    "incremental_caltech": lambda: incremental("incremental-caltech"),
     "domains_styles": lambda: domains("domains-glyph-styles"),
-    "domains_emoji": lambda: domains("domains-emoji", timed=False),
-    "domains_rotated": lambda: domains("domains-rotated-digits", timed=False),
-    "domains_pacs": lambda: domains("domains-pacs", timed=False),
+    "domains_emoji": lambda: domain_groups(VENDORS),
+    "domains_rotated": lambda: domains("domains-rotated-digits"),
+    "domains_pacs": lambda: domain_groups(PACS),
+    "domains_rotated_labelled": lambda: domains("domains-rotated-digits-labelled"),
+    "domains_emoji_labelled": lambda: domains("domains-emoji-labelled"),
     "domain_check": lambda: checks(
         {
-            "domains-glyph-styles-check": "glyph styles",
-            "domains-emoji": "emoji vendors",
+            "domains-glyph-styles": "glyph styles",
+            **{name: f"emoji: {label}" for name, label in VENDORS.items()},
             "domains-rotated-digits": "rotated digits",
-            "domains-pacs": "PACS, sketch",
+            **{name: f"PACS: {label}" for name, label in PACS.items()},
         }
     ),
     "sequence": sequence,
@@ -151,6 +199,20 @@ TABLES: dict[str, Callable[[], str]] = {
             "glyphs?size=32&color=rgb: classification": "classification, accuracy",
             "scenes?size=32: segmentation": "segmentation, mIoU",
             "scenes?size=32: detection": "detection, AP50",
+        },
+    ),
+    "multitask_datasets": lambda: multitask(
+        "multitask-datasets",
+        {
+            "shared": "one for all four",
+            "characters+signs+photos+emoji": "one for each, as large",
+            "small-characters+small-signs+small-photos+small-emoji": "one for each, as large together",
+        },
+        {
+            "glyphs?size=28&color=rgb: classification": "characters",
+            "folder:../shared/data/gtsrb_32_3pertrack.zip?size=28: classification": "signs",
+            "folder:../shared/data/caltech101_84.zip?size=28: classification": "photos",
+            "folder:../shared/data/emoji9_64_rgba.zip?class=file&size=28: classification": "emoji",
         },
     ),
     "pareto": pareto,
