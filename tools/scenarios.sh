@@ -99,12 +99,12 @@ omniglot_rows() {
 if wanted omniglot && missing incremental-omniglot; then
   omniglot_rows
   (cd $runs && score incremental-omniglot ./hypernet ./protonet --scenario incremental --data omniglot \
-    --base-classes 200 --base-shots 15 --sessions 20 --ways 5 --shots 5 --queries 5 --streams 10 --orders 5)
+    --base-classes 200 --base-shots 15 --sessions 20 --ways 5 --shots 5 --queries 5 --streams 10 --orders 3)
 fi
 if wanted online && missing incremental-online; then
   omniglot_rows
   (cd $runs && score incremental-online ./hypernet ./protonet --scenario incremental --data omniglot --base-classes 20 \
-    --base-shots 5 --sessions 180 --ways 1 --shots 5 --queries 5 --streams 10 --orders 2)
+    --base-shots 5 --sessions 120 --ways 1 --shots 5 --queries 5 --streams 5 --orders 2)
 fi
 
 # the generator learns from emoji, so that no class of the photos is one it has seen
@@ -127,7 +127,7 @@ fi
 # -- several tasks ----------------------------------------------------------------------------------------------------
 
 if wanted multitask && missing multitask-visual; then
-  glyphs='glyphs?size=32&color=rgb' scenes='scenes?size=32' steps=3600
+  glyphs='glyphs?size=32&color=rgb' scenes='scenes?size=32' steps=3000
   mkdir -p $runs/multitask
   (
     cd $runs/multitask
