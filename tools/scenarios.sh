@@ -56,11 +56,11 @@ if wanted emoji && [ -f $data/emoji9_64_rgba.zip ]; then
 fi
 
 slanted=$(printf 'turn%s-slant30-bold-negative,' 0 45 90 135 180 225 270 315)
-! wanted styles || domains domains-glyph-styles 'glyph-styles?size=20' "${slanted%,}" 50 3000 "${small[@]}" \
+! wanted styles || domains domains-glyph-styles 'glyph-styles?size=20' "${slanted%,}" 50 1500 "${small[@]}" \
   --tasks-per-batch 4
 
 digits='rotated-digits?size=16' outermost='0 degrees,75 degrees'
-! wanted rotated || domains domains-rotated-digits "$digits" "$outermost" 40 1000 "${small[@]}" \
+! wanted rotated || domains domains-rotated-digits "$digits" "$outermost" 40 600 "${small[@]}" \
   --tasks-per-batch 4
 
 if wanted pacs && [ -f $data/pacs_84.zip ]; then
@@ -81,7 +81,7 @@ labelled() {  # NAME OF DATA HELD_OUT QUERIES STEPS OPTIONS...: beside the netwo
   )
 }
 if wanted labelled; then
-  labelled domains-rotated-digits-labelled domains-rotated-digits "$digits" "$outermost" 40 1000 \
+  labelled domains-rotated-digits-labelled domains-rotated-digits "$digits" "$outermost" 40 600 \
     "${small[@]}" --tasks-per-batch 4
   [ ! -f $data/emoji9_64_rgba.zip ] || labelled domains-emoji-labelled domains-emoji-1 "$emoji" "${vendors[0]}" 40 800 \
     "${small[@]}" --tasks-per-batch 6 --augment style
@@ -104,7 +104,7 @@ fi
 if wanted online && missing incremental-online; then
   omniglot_rows
   (cd $runs && score incremental-online ./hypernet ./protonet --scenario incremental --data omniglot --base-classes 20 \
-    --base-shots 5 --sessions 120 --ways 1 --shots 5 --queries 5 --streams 5 --orders 2)
+    --base-shots 5 --sessions 100 --ways 1 --shots 5 --queries 5 --streams 5 --orders 2)
 fi
 
 # the generator learns from emoji, so that no class of the photos is one it has seen
@@ -127,7 +127,7 @@ fi
 # -- several tasks ----------------------------------------------------------------------------------------------------
 
 if wanted multitask && missing multitask-visual; then
-  glyphs='glyphs?size=32&color=rgb' scenes='scenes?size=32' steps=3000
+  glyphs='glyphs?size=32&color=rgb' scenes='scenes?size=32' steps=1800
   mkdir -p $runs/multitask
   (
     cd $runs/multitask
@@ -145,13 +145,13 @@ if wanted multitask && missing multitask-visual; then
     done
     score multitask-visual ./shared ./classification+./segmentation+./detection \
       ./small-classification+./small-segmentation+./small-detection --scenario multitask --data "$glyphs+$scenes" \
-      --ways 3 --shots 1 --queries 3 --tasks 300 --adapt-steps 0
+      --ways 3 --shots 1 --queries 3 --tasks 200 --adapt-steps 0
   )
 fi
 
 if wanted datasets && missing multitask-datasets && [ -f $data/gtsrb_32_3pertrack.zip ]; then
   characters='glyphs?size=28&color=rgb' signs="folder:$data/gtsrb_32_3pertrack.zip?size=28"
-  photos="folder:$data/caltech101_84.zip?size=28" emoji="folder:$data/emoji9_64_rgba.zip?class=file&size=28" steps=3200
+  photos="folder:$data/caltech101_84.zip?size=28" emoji="folder:$data/emoji9_64_rgba.zip?class=file&size=28" steps=1600
   mkdir -p $runs/datasets
   (
     cd $runs/datasets
