@@ -93,7 +93,7 @@ def sessions(picture: str, name: str) -> None:
 def main() -> None:
     """Draws what there is to draw."""
     front()
-    domains("scenarios-domains-emoji", tuple(f"domains-emoji-{group}" for group in (1, 2, 3)))
+    domains("scenarios-domains-emoji", tuple(f"domains-emoji-{group}" for group in (1, 2)))
     domains("scenarios-domains-rotated-digits", ("domains-rotated-digits",))
     domains(
         "scenarios-domains-pacs", tuple(f"domains-pacs-{d}" for d in ("photo", "art_painting", "cartoon", "sketch"))
