@@ -159,7 +159,7 @@ def numbers(scores: StepScores) -> dict[str, Any]:
     return {**scores.summary(), "every_episode": [round(float(value), 5) for value in scores.accuracy]}
 
 
-def assemble(name: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def assemble(name: str, found: dict[str, dict[str, Any]], base: dict[str, Any]) -> dict[str, Any]:
     """The result file of a set: every row, and paired differences in points to every baseline.
 
     To training from scratch after any number of steps, to the others after the number that is best for them.
@@ -190,6 +190,7 @@ def assemble(name: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
         **provenance(),
         "command": f"python tools/segmentation.py RUNS {name}",
         "episodes": dataclasses.asdict(SETS[name]),
+        "base": base,
         "baselines": [row for row in BASELINES if row in found],
         "methods": rows,
     }
@@ -240,7 +241,8 @@ def main() -> None:
                 print(name, row, shown, flush=True)
         found = {row: json.loads(file.read_text(encoding="utf-8")) for row, file in kept.items() if file.exists()}
         if found:
-            write_json(ROOT / "results" / f"segmentation-{name}" / "results.json", assemble(name, found))
+            base = describe_training(load(arguments.runs / "base"))
+            write_json(ROOT / "results" / f"segmentation-{name}" / "results.json", assemble(name, found, base))
             print("written", name, flush=True)
 
 
