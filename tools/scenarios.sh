@@ -127,7 +127,7 @@ fi
 # -- several tasks ----------------------------------------------------------------------------------------------------
 
 if wanted multitask && missing multitask-visual; then
-  glyphs='glyphs?size=32&color=rgb' scenes='scenes?size=32' steps=1800
+  glyphs='glyphs?size=32&color=rgb' scenes='scenes?size=32' steps=1500
   mkdir -p $runs/multitask
   (
     cd $runs/multitask
