@@ -171,7 +171,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "domains_pacs": lambda: domains("domains-pacs"),
     "domain_check": lambda: checks(
         {
-            "domains-glyph-styles-check": "glyph styles",
+            "domains-glyph-styles": "glyph styles",
             **{name: f"emoji: {label}" for name, label in VENDORS.items()},
             "domains-rotated-digits": "rotated digits",
             "domains-pacs": "PACS, sketch",
