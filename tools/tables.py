@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tables_detection
 import tables_methods
 import tables_photos
 import tables_scenarios
@@ -56,38 +56,6 @@ def methods() -> str:
 
 #: Methods that have a row in the photo tables.
 PHOTO_ROW_OF = {"protonet": "prototypes", "film-transfer": "generated, 4 steps"}
-
-
-def detection() -> str:
-    """Validation AP50 of the short trainings of detectors."""
-    rows = []
-    for name, run in results("detection-training")["runs"].items():
-        before = f"`{run['starts_from']}`" if run["starts_from"] else "random weights"
-        for point in run["curve"]:
-            score, episodes = f"{point['validation_ap50']:.1f}", str(run["validation_episodes"])
-            rows.append([f"`{name}`", f"`{run['method']}`", before, str(point["step"]), score, episodes])
-    return table(["Run", "Method", "Starts from", "Meta-steps", "Validation AP50, %", "Episodes"], rows)
-
-
-def detection_scenes() -> str:
-    """AP50 and AP of detectors on the same episodes of unseen scripts, with paired differences to ``protonet``."""
-    found = results("detection-scenes-3w1s")["methods"]
-    base = found["protonet"]["ap50_of_episode"]["0"]
-    rows = []
-    for name, row in found.items():
-        for step, scores in row["scores"].items():
-            if name == "protonet" and step != "0":
-                continue  # takes no steps
-            each = row["ap50_of_episode"][step]
-            cells = [f"{scores[key]:.1f} ± {scores[f'{key}_ci95']:.1f}" for key in ("ap50", "ap")]
-            gap = "" if name == "protonet" else _paired(each, base)
-            rows.append([f"`{name}`", step, *cells, gap, str(len(each))])
-    return table(["Row", "Steps", "AP50, %", "AP, %", "AP50 less that of `protonet`", "Episodes"], rows)
-
-
-def _paired(first: list[float], second: list[float]) -> str:
-    gaps = [100 * (a - b) for a, b in zip(first, second, strict=True)]
-    return f"{statistics.mean(gaps):+.1f} ± {1.96 * statistics.stdev(gaps) / len(gaps) ** 0.5:.1f}"
 
 
 def accuracy(scores: dict[str, float]) -> str:
@@ -317,8 +285,6 @@ def photoseconds() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "detection": detection,
-    "detection_scenes": detection_scenes,
     "methods": methods,
     "omniglot": omniglot,
     "omniglot5": five_shot,
@@ -329,6 +295,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "family_wide": family_wide,
     "own": own,
     "ownspeed": ownspeed,
+    **tables_detection.TABLES,
     **tables_photos.TABLES,
     **tables_scenarios.TABLES,
     **tables_segmentation.TABLES,

@@ -101,6 +101,20 @@ def test_objects_of_no_class_of_the_task_are_background(source: SceneSource) -> 
     assert len(np.unique(scenes.images.reshape(-1, 3), axis=0)) > 1000
 
 
+def test_a_grid_of_fewer_cells_has_larger_objects(pictures: Path) -> None:
+    def sides(spec: str) -> np.ndarray:
+        scenes = draw(open_scenes(f"scenes:{pictures}?{spec}"), ways=1, n_tasks=8)
+        assert scenes.boxes is not None
+        assert scenes.labels is not None
+        boxes = scenes.boxes[scenes.labels == 0]
+        return (boxes[:, 2:] - boxes[:, :2]).max(1)
+
+    large, usual, small = (np.median(sides(f"grid={cells}")) for cells in (1, 3, 6))
+    assert large > 1.5 * usual > 2 * small
+    with pytest.raises(UsageError, match="grid"):
+        open_scenes(f"scenes:{pictures}?grid=0")
+
+
 def test_scribbles_take_labels_from_support_masks_alone(pictures: Path) -> None:
     scenes = draw(open_scenes(f"scenes:{pictures}?scribbles=0.3"))
     assert scenes.masks is not None

@@ -95,3 +95,22 @@ def test_batch_norm_takes_the_support_sets_statistics_as_the_reference_in_traini
     torch.testing.assert_close(alone[0, 0], shown[0, 2])
     maps = ours.early_maps(images)
     torch.testing.assert_close(ours.late_features(maps, 1, {}, statistics)[0], shown)
+
+
+def test_the_body_under_a_pyramid_stands_still_and_is_computed_once() -> None:
+    config = LearnerConfig("efficientnet-lite0-fpn", 3, 40, width=16, extra=4)
+    it = build_learner(config, seeded(0))
+    images = torch.rand(1, 2, 3, 40, 40, generator=seeded(1))
+    kept: batching.Patches = {}
+    first, _ = it.features(images, {}, None, kept)
+    assert first.shape == (1, 2, 10, 10, 36)
+    first.square().sum().backward()
+    moved = {name for name, weight in it.named_parameters() if weight.grad is not None}
+    assert moved == {name for name, _ in it.named_parameters() if not name.startswith("body.")}
+    assert all(name.partition(".")[0] in ("lateral", "smooth", "extra") for name, _ in it.written_shapes("film"))
+    again, _ = it.features(torch.zeros_like(images), {}, None, kept)  # what is kept is not computed again
+    torch.testing.assert_close(again, first)
+    written = {name: it.own_weights()[name][None] * 1.1 for name in ("body.body.blocks.0.depthwise.weight",)}
+    assert (it.features(images, written, None, kept)[0] - first).abs().max() > 1e-4
+    with pytest.raises(UsageError, match=r"efficientnet-lite0-fpn has group norm .* got norm='batch'\."):
+        build_learner(LearnerConfig("efficientnet-lite0-fpn", 3, 40, norm="batch"), seeded(0))

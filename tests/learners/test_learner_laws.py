@@ -9,7 +9,7 @@ from toys import make_learner, make_task, normals
 from genmeta.core import batching
 from genmeta.core.errors import UsageError
 from genmeta.core.randomness import seeded
-from genmeta.learners import LEARNERS, PRETRAINED, SPACES, Learner, LearnerConfig, build_learner
+from genmeta.learners import ALL_PRETRAINED, LEARNERS, PRETRAINED, SPACES, Learner, LearnerConfig, build_learner
 
 every_learner = pytest.mark.parametrize("name", LEARNERS.names())
 #: Name and norm; pretrained networks have their own, folded.
@@ -87,8 +87,8 @@ def test_written_weights_stand_in_for_the_learners_own(name: str, norm: str, spa
 @every_learner
 def test_spaces_grow(name: str) -> None:
     learner = exact(name)
-    rows, film, everything = (dict(learner.written_shapes(space)) for space in SPACES)
-    assert rows == {}
+    rows, head, film, everything = (dict(learner.written_shapes(space)) for space in SPACES)
+    assert rows == {} == head
     assert all(len(shape) == 1 for shape in film.values())
     assert {n.rpartition(".")[2] for n in film} == {"scale", "shift"}
     assert film.items() <= everything.items()
@@ -99,7 +99,7 @@ def test_spaces_grow(name: str) -> None:
 def test_the_same_rng_gives_the_same_weights(name: str) -> None:
     first, second, other = (make_learner(name, seed=seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[n], second[n]) for n in first)
-    assert any(not torch.equal(first[n], other[n]) for n in first) == (name not in PRETRAINED)
+    assert any(not torch.equal(first[n], other[n]) for n in first) == (name not in ALL_PRETRAINED)
 
 
 @every_learner
@@ -131,6 +131,8 @@ def test_extra_channels_stand_behind_the_features_of_a_map() -> None:
     features, _ = more.features(images)
     assert features.shape[-1] == more.feature_size + 3
     torch.testing.assert_close(features[..., :-3], plain.features(images)[0], **CLOSE)
+    assert [name for name, _ in more.written_shapes("head")] == ["extra.weight"]
+    assert set(more.written_shapes("film")) == {*plain.written_shapes("film"), *more.written_shapes("head")}
     with pytest.raises(UsageError, match=r"'mlp' gives one vector .* no map to put extra=3 channels in\. Use .*unet"):
         make_learner("mlp", extra=3)
 

@@ -17,14 +17,15 @@ class MethodFlags:
     """Settings of the method itself.
 
     Attributes:
-        generate: what is written for a task: rows, film (norm scales and shifts, and rows) or all weights.
+        generate: what is written for a task: rows, head (a detector's box channels too), film (norm scales
+            and shifts too) or all weights.
         inner_steps: adaptation steps in meta-training.
         inner_lr: step size of adaptation (its initial value where it is learned or generated).
         first_order: drop second derivatives.
         set: any other option of the method, as NAME=VALUE; see genmeta list methods.
     """
 
-    generate: Literal["rows", "film", "all"] | None = None
+    generate: Literal["rows", "head", "film", "all"] | None = None
     inner_steps: int | None = None
     inner_lr: float | None = None
     first_order: bool = False

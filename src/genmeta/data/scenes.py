@@ -25,6 +25,7 @@ from genmeta.data.spec import DataSpec
 
 #: Cells of the grid that objects are placed on, along each side: they may touch and overlap a little, not cover.
 GRID = 3
+_MOST_CELLS = 8
 #: The most objects of other classes in an image: clutter, which is background.
 CLUTTER = 2
 #: Images are made on demand; this many is "as many as anybody asks for".
@@ -43,6 +44,7 @@ class PaintedScenes(SceneSource):
         objects: what is painted.
         backgrounds: ``[N H W 3]`` uint8; ``None`` for painted textures.
         labelled: fraction of the pixels of support masks that keep their label.
+        cells: of the grid that objects are placed on, along each side; more, where there are more objects.
     """
 
     name: str
@@ -51,6 +53,7 @@ class PaintedScenes(SceneSource):
     backgrounds: np.ndarray | None
     fingerprint: str
     labelled: float = 1.0
+    cells: int = GRID
     skipped: tuple[str, ...] = ()
     annotates: frozenset[str] = frozenset(("masks", "boxes"))
 
@@ -72,7 +75,7 @@ class PaintedScenes(SceneSource):
         shown[:, :shots] = True
         shown[..., 0] |= ~shown.any(-1)
         of_class = np.broadcast_to(classes[:, None], shown.shape)
-        n_clutter = min(CLUTTER, GRID**2 - ways) if ways < GRID**2 else 0
+        n_clutter = min(CLUTTER, self.cells**2 - ways) if ways < self.cells**2 else 0
         strangers, is_there = self._clutter(split, classes, per_task, max(n_clutter, 0), random)
         # what comes first is painted first: clutter lies below
         what = np.concatenate([strangers, of_class], -1).reshape(n_tasks * per_task, -1)
@@ -112,7 +115,7 @@ class PaintedScenes(SceneSource):
         channels, size, _ = self.image_shape
         canvas = self._backgrounds(count, size, random)
         owner = torch.full((count, size, size), -1, dtype=torch.int64)
-        grid = max(GRID, int(np.ceil(n_objects**0.5)))
+        grid = max(self.cells, int(np.ceil(n_objects**0.5)))
         cells = random.random((count, grid**2)).argsort(1)[:, :n_objects]
         jitter = 0.25 * (random.random((count, n_objects, 2)) - 0.5)
         centres = (np.stack([cells % grid, cells // grid], -1) + 0.5 + jitter) / grid
@@ -155,6 +158,7 @@ INFO = DatasetInfo(
         "val": "fraction of the classes of PATH for validation (default 0.15)",
         "test": "fraction of the classes of PATH for testing (default 0.25)",
         "seed": "of the random split of the classes of PATH (default 0)",
+        "grid": f"objects stand on so many cells along each side: fewer, larger objects (default {GRID})",
         "scribbles": "fraction of the pixels of support masks that keep their label, in patches (default 1)",
     },
 )
@@ -189,6 +193,7 @@ def open_scenes(request: Request) -> PaintedScenes:
         backgrounds=backgrounds,
         fingerprint=digest.hexdigest(),
         labelled=request.fraction("scribbles", 1.0),
+        cells=request.integer("grid", GRID, 1, _MOST_CELLS),
         skipped=skipped,
     )
 

@@ -9,12 +9,13 @@ from genmeta.core.registry import Registry
 from genmeta.learners.backbone import build_backbone
 from genmeta.learners.base import SPACES, Learner, LearnerConfig, Statistics
 from genmeta.learners.conv4 import Conv4
+from genmeta.learners.efficientnet_fpn import EfficientNetLite0Fpn
 from genmeta.learners.efficientnet_lite import EfficientNetLite0
 from genmeta.learners.efficientnet_map import EfficientNetLite0Map
 from genmeta.learners.mlp import MLP
 from genmeta.learners.resnet12 import ResNet12
 from genmeta.learners.semantic_fpn import SemanticFPN
-from genmeta.learners.unet import UNet
+from genmeta.learners.unet import Fpn, UNet
 
 LEARNERS: Registry[type[Learner]] = Registry("learner")
 LEARNERS.register("conv4")(Conv4)
@@ -22,11 +23,14 @@ LEARNERS.register("resnet12")(ResNet12)
 LEARNERS.register("mlp")(MLP)
 LEARNERS.register("unet")(UNet)
 LEARNERS.register("semantic-fpn")(SemanticFPN)
+LEARNERS.register("fpn")(Fpn)
 LEARNERS.register("efficientnet-lite0")(EfficientNetLite0)
 LEARNERS.register("efficientnet-lite0-map")(EfficientNetLite0Map)
+LEARNERS.register("efficientnet-lite0-fpn")(EfficientNetLite0Fpn)
 
-#: Learners whose tensors come from ImageNet, whatever the random generator says.
-PRETRAINED = frozenset({"efficientnet-lite0", "efficientnet-lite0-map"})
+#: Learners with ImageNet's tensors; those whose tensors all are, whatever the random generator says.
+ALL_PRETRAINED = frozenset({"efficientnet-lite0", "efficientnet-lite0-map"})
+PRETRAINED = ALL_PRETRAINED | {"efficientnet-lite0-fpn"}
 
 
 def build_learner(config: LearnerConfig, rng: torch.Generator) -> Learner:
@@ -45,4 +49,13 @@ def build_learner(config: LearnerConfig, rng: torch.Generator) -> Learner:
     return build_backbone(config, rng) if library else LEARNERS[config.name](config, rng)
 
 
-__all__ = ["LEARNERS", "PRETRAINED", "SPACES", "Learner", "LearnerConfig", "Statistics", "build_learner"]
+__all__ = [
+    "ALL_PRETRAINED",
+    "LEARNERS",
+    "PRETRAINED",
+    "SPACES",
+    "Learner",
+    "LearnerConfig",
+    "Statistics",
+    "build_learner",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,8 +17,9 @@ from genmeta.core.errors import UsageError, unknown
 #: Normalisation statistics of a support pass: norm name -> (mean ``[T C]``, variance ``[T C]``).
 Statistics = dict[str, batching.Moments]
 
-#: What ``--generate`` may name: class rows only; also the norms' scales and shifts; or every tensor of the learner.
-SPACES = ("rows", "film", "all")
+#: What ``--generate`` may name: class rows only; also the kernel of the channels that belong to no class (a detector's
+#: box sizes and offsets; elsewhere there are none); also the norms' scales and shifts; or every tensor of the learner.
+SPACES = ("rows", "head", "film", "all")
 
 
 #: Side of the largest images that a learner reads.
@@ -148,6 +149,18 @@ class Pass:
 
     def __getitem__(self, name: str) -> Tensor:
         return self._written[name] if name in self._written else self._own[name]
+
+    def once(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        """What depends on the images and on no weight that moves, computed once for every set of images."""
+        if self._patches is None:
+            return compute()
+        if name not in self._patches:
+            self._patches[name] = compute()
+        return self._patches[name]
+
+    def writes(self, prefix: str) -> bool:
+        """Whether a tensor named ``prefix...`` is written."""
+        return any(name.startswith(prefix) for name in self._written)
 
     def below(self, learner: Learner, prefix: str) -> Pass:
         """A pass through a learner that is part of this one, its weights named ``prefix...`` here."""
@@ -297,7 +310,8 @@ class Learner(nn.Module, ABC):
         film = {
             f"{name}.{part}" for name, m in self.named_modules() if isinstance(m, Norm) for part in ("scale", "shift")
         }
-        wanted = {"rows": set(), "film": film, "all": set(self.own_weights())}[space]
+        head = {name for name in self.own_weights() if name.startswith("extra.")}
+        wanted = {"rows": set(), "head": head, "film": film | head, "all": set(self.own_weights())}[space]
         return tuple((name, tuple(p.shape)) for name, p in self.named_parameters() if name in wanted)
 
 

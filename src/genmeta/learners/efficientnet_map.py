@@ -33,6 +33,8 @@ class EfficientNetLite0Map(Learner):
     own_convolutions = True
 
     gives = "map"
+    #: Stages whose maps are read.
+    stages = _STAGES
 
     def __init__(self, config: LearnerConfig, rng: torch.Generator) -> None:
         super().__init__()
@@ -48,20 +50,24 @@ class EfficientNetLite0Map(Learner):
             self.extra = Conv(self.feature_size, config.extra, rng, size=1)
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
-        inner = run.below(self.body, _BODY)
-        x = self.body.stem_of(inner, batching.flat(images))
-        scales, first = [], 0
-        for last in READ_AFTER:
-            x = self.body.through(inner, x, first, last)
-            scales.append(_unit(x))
-            first = last
-        size = scales[0].shape[-2:]
-        finest, *coarser = scales
+        finest, *coarser = self.scales(run, batching.flat(images))
+        size = finest.shape[-2:]
         large = [F.interpolate(part, size, mode="bilinear", align_corners=False) for part in coarser]
         out = torch.cat([finest, *large], 1)
         if self.config.extra:
             out = torch.cat([out, run.conv("extra", out)], 1)
         return out.permute(0, 2, 3, 1).unflatten(0, images.shape[:2])
+
+    def scales(self, run: Pass, images: Tensor) -> list[Tensor]:
+        """The maps at strides 4, 8 and 16 of ``[B C H W]`` images, ``[B C' h w]``, each pixel of unit length."""
+        inner = run.below(self.body, _BODY)
+        x = self.body.stem_of(inner, images)
+        scales, first = [], 0
+        for last in READ_AFTER:
+            x = self.body.through(inner, x, first, last)
+            scales.append(_unit(x))
+            first = last
+        return scales
 
 
 def _unit(maps: Tensor) -> Tensor:

@@ -1,5 +1,8 @@
 """U-Net: a feature vector for every 2 × 2 pixels, from three scales put together; small enough for a CPU.
 
+``fpn`` is the same one octave coarser, a vector for every 4 × 4 pixels from strides 4, 8 and 16: what tells one object
+from another is then said in more channels at a quarter of the cells, where masks need the cells.
+
 Ronneberger, Fischer and Brox, "U-Net: convolutional networks for biomedical image segmentation", 2015
 (https://arxiv.org/abs/1505.04597). Deviations: strided convolutions instead of pooling, the first already in the first
 layer; scales are added after a 1×1 convolution, as in a feature pyramid (Lin et al., 2017,
@@ -9,6 +12,7 @@ https://arxiv.org/abs/1612.03144), which costs a fraction of putting channels si
 from __future__ import annotations
 
 import itertools
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,19 +20,24 @@ from torch import Tensor, nn
 
 from genmeta.learners.base import Conv, Learner, LearnerConfig, Norm, Pass
 
-SCALES = 3
-
 
 class UNet(Learner):
-    """Maps of ``D = 2 · width`` channels at stride 2. Default width 32, so blocks of 32, 64 and 128 channels."""
+    """Maps of ``D = 2 · width`` channels at stride 2. Default width 32, so blocks of 32, 64 and 128 channels.
+
+    Attributes:
+        scales: blocks on the way down, each at half the resolution of the one before.
+        finest: block whose resolution the map has.
+    """
 
     gives = "map"
+    scales: ClassVar[int] = 3
+    finest: ClassVar[int] = 0
 
     def __init__(self, config: LearnerConfig, rng: torch.Generator) -> None:
         super().__init__()
         self.config = config
         width = config.width or 32
-        widths = [width * 2**i for i in range(SCALES)]
+        widths = [width * 2**i for i in range(self.scales)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for before, after in zip([config.channels, *widths], widths, strict=False):
             self.down.append(
@@ -41,7 +50,7 @@ class UNet(Learner):
                     }
                 )
             )
-        for fine, coarse in itertools.pairwise(widths):
+        for fine, coarse in itertools.pairwise(widths[self.finest :]):
             self.up.append(
                 nn.ModuleDict(
                     {
@@ -51,23 +60,31 @@ class UNet(Learner):
                     }
                 )
             )
-        self.feature_size = 2 * width
-        self.head = Conv(width, self.feature_size, rng, size=1)
+        last = widths[self.finest]
+        self.feature_size = 2 * last
+        self.head = Conv(last, self.feature_size, rng, size=1)
         if config.extra:
-            self.extra = Conv(width, config.extra, rng, size=1)
+            self.extra = Conv(last, config.extra, rng, size=1)
             nn.init.zeros_(self.extra.weight)  # further channels say nothing at first
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
         x, scales = run.flat(images), []
-        for i in range(SCALES):
+        for i in range(self.scales):
             x = run.norm(f"down.{i}.norm0", run.conv(f"down.{i}.conv0", x, stride=2), slope=0.0)
             x = run.norm(f"down.{i}.norm1", run.conv(f"down.{i}.conv1", x), slope=0.0)
             scales.append(x)
-        for i in reversed(range(SCALES - 1)):
-            larger = F.interpolate(run.conv(f"up.{i}.lateral", x), scales[i].shape[-2:], mode="nearest")
-            x = run.norm(f"up.{i}.norm", run.conv(f"up.{i}.conv", larger + scales[i]), slope=0.0)
+        for i in reversed(range(self.scales - 1 - self.finest)):
+            finer = scales[self.finest + i]
+            larger = F.interpolate(run.conv(f"up.{i}.lateral", x), finer.shape[-2:], mode="nearest")
+            x = run.norm(f"up.{i}.norm", run.conv(f"up.{i}.conv", larger + finer), slope=0.0)
         maps = [run.conv("head", x)]
         if self.config.extra:
             maps.append(run.conv("extra", x))
         out = torch.cat(maps, 1) if len(maps) > 1 else maps[0]
         return out.permute(0, 2, 3, 1).unflatten(0, images.shape[:2])
+
+
+class Fpn(UNet):
+    """Maps of ``D = 4 · width`` channels at stride 4. Default width 32: blocks of 32, 64, 128 and 256 channels."""
+
+    scales, finest = 4, 1

@@ -43,7 +43,7 @@ class Detection(VisualTask):
     (:attr:`~genmeta.vision.center_maps.CenterMaps.box`). Class number 0 is the background; no box has it.
     """
 
-    name, learner, score, reads, extra_channels = "detection", "unet", "ap50", "map", BOX_CHANNELS
+    name, learner, score, reads, extra_channels = "detection", "fpn", "ap50", "map", BOX_CHANNELS
 
     def row_length(self, feature_size: int) -> int:
         return feature_size + 1

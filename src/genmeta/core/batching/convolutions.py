@@ -11,8 +11,9 @@ from torch import Tensor
 from genmeta.core.batching.layers import Images
 from genmeta.core.batching.paths import Operation, Path, always
 
-#: Patches of one set of images, ``(kernel size, stride) -> [B*H'*W' C*k*k]``; filled as they are asked for.
-Patches = dict[tuple[int, int], Tensor]
+#: Patches of one set of images, ``(kernel size, stride) -> [B*H'*W' C*k*k]``; filled as they are asked for. A learner
+#: may keep what else depends on the images alone, under a name.
+Patches = dict[tuple[int, int] | str, Tensor]
 
 #: Up to this many numbers in a patch, one matrix product beats the convolution kernel on a CPU.
 PATCH = 32
