@@ -1,118 +1,160 @@
-"""Trains and scores every generative family on the same frozen body: the tables of docs/families.md.
+"""Trains and scores every generative family from one start, on one budget: the tables of docs/families.md.
 
-``python tools/families.py --budget 600 --seeds 0,1`` gives every method ten minutes of one core, twice. Finished
-runs are reused and begun ones resumed, so it can be stopped at any time; ``--score-only`` scores what is finished. It
-needs Omniglot (``genmeta list datasets``) or another data spec, and a checkpoint whose learner all methods start from:
+Finished trainings and scores are reused and begun trainings resumed, so it can be stopped at any time. It needs a data
+set and, but for pretrained learners, a checkpoint whose learner all methods start from. What was run:
 
-    genmeta train protonet --data omniglot --augment affine --quarter-turns --width 32 --ways 30-60 --shots 1-3 \\
-        --queries 2 --tasks-per-batch 1 --steps 2500 --lr 0.004 --validate-every 500 --run runs/families/start
+    genmeta train protonet --data omniglot --augment elastic --quarter-turns --width 64 --size 32 --ways 30-60 \\
+        --shots 1-3 --queries 2 --tasks-per-batch 1 --steps 4000 --lr 0.002 --validate-every 500 --init characters \\
+        --run runs/families/start
+    python tools/families.py
+    python tools/families.py --rows BODY --name families-body --runs runs/families/body --tasks 300 --seeds 0
+    python tools/families.py --learner efficientnet-lite0 --start "" --width 0 --size 84 --name families-photos \\
+        --data folder:caltech101_84.zip --columns 5w1s,5w5s,10w1s --runs runs/families/photos
 
-Every method writes class rows on the features of that learner, which stays as it is. Its number of meta-steps is the
-budget divided by the processor time that one of its meta-steps takes here.
+The first and the last write class rows on features that stay as they are. Meta-steps are the budget divided by the
+processor time that one takes here.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import pickle
+import re
 import shlex
 import sys
 import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
-from genmeta.core.files import write_json
+from genmeta.core.files import atomic_path, write_json
 from genmeta.core.randomness import lent_to_torch, seeded
 from genmeta.core.settings import EvaluationConfig, TrainConfig
-from genmeta.engine import Evaluation, Trained, load, train
+from genmeta.engine import Evaluation, Interval, Trained, load, train
 from genmeta.engine.embedding import embedded
+from genmeta.engine.evaluation import episodes
 from genmeta.engine.task_sources import open_mixed, training_tasks
 from genmeta.engine.training import _learner
 from genmeta.methods import METHODS, build_method, make_options
+from genmeta.methods.bank import learner_hash
 from genmeta.methods.objectives import Setting
-from genmeta.scenarios import Comparison, score
+from genmeta.scenarios import Comparison, open_tasks, score
+from genmeta.tasks import ClassificationTasks
 
-#: Row of the table -> method and options. Every network has the same width.
+
+class Row(NamedTuple):
+    """A row of a table: a method, its options, and whether the learner's own weights stay as they are."""
+
+    method: str
+    options: Mapping[str, Any] = {}
+    frozen: bool = True
+    steps: str = "0,1,5"
+
+
+#: Every network has the same width.
 SIZE = {"context": 64, "hidden": 64}
 BANK = {**SIZE, "bank_tasks": 64}
-ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "protonet": ("protonet", {}),
-    "ridge": ("ridge", {}),
-    "anil": ("anil", {}),
-    "meta-sgd": ("meta-sgd", {"generate": "rows"}),
-    "hypernet": ("hypernet", {**SIZE, "generate": "rows"}),
-    "meta-sgd-hn": ("meta-sgd-hn", {**SIZE, "generate": "rows"}),
-    "versa": ("versa", {**SIZE, "samples": 5, "row_scale": 0.1}),
-    "versa-wide": ("versa", {**SIZE, "samples": 5, "row_scale": 1.0}),
-    "abml": ("abml", {}),
-    "bmaml": ("bmaml", {}),
-    "anpml": ("anpml", {**SIZE, "samples": 5}),
-    "leo": ("leo", {"hidden": 64}),
-    "maml-gan": ("maml-gan", BANK),
-    "meta-sgd-gan": ("meta-sgd-gan", BANK),
-    "weight-vae": ("weight-vae", BANK),
-    "autoregressive": ("autoregressive", {**BANK, "layers": 1}),
-    "diffusion": ("diffusion", {**BANK, "sampling_steps": 5}),
-    "gan-alone": ("maml-gan", {**BANK, "conditional": False, "task_weight": 0.0}),
+#: Rows of the last layer, on features that stay as they are.
+ROWS = {
+    "protonet": Row("protonet"),
+    "ridge": Row("ridge"),
+    "anil": Row("anil"),
+    "meta-sgd": Row("meta-sgd", {"generate": "rows"}),
+    "hypernet": Row("hypernet", {**SIZE, "generate": "rows"}),
+    "meta-sgd-hn": Row("meta-sgd-hn", {**SIZE, "generate": "rows"}),
+    "versa": Row("versa", {**SIZE, "samples": 5}),
+    "abml": Row("abml"),
+    "bmaml": Row("bmaml"),
+    "anpml": Row("anpml", {**SIZE, "samples": 5}),
+    "leo": Row("leo", {"hidden": 64}),
+    "maml-gan": Row("maml-gan", BANK),
+    "meta-sgd-gan": Row("meta-sgd-gan", BANK),
+    "weight-vae": Row("weight-vae", BANK),
+    "autoregressive": Row("autoregressive", {**BANK, "layers": 1}),
+    "diffusion": Row("diffusion", {**BANK, "sampling_steps": 5}),
+    "gan-alone": Row("maml-gan", {**BANK, "conditional": False, "task_weight": 0.0}),
 }
-#: Columns: ways and shots.
-TASKS = {"5w1s": (5, 1), "5w5s": (5, 5), "20w1s": (20, 1)}
-#: Meta-steps that are timed, after one that is not.
-TIMED = 3
+#: What changes the features: modulated for each task, or trained along. Their tasks' images are jittered.
+BODY = {
+    "protonet": Row("protonet"),
+    "protonet, body trained": Row("protonet", frozen=False),
+    "cnaps": Row("cnaps", SIZE),
+    "hypernet, film": Row("hypernet", {**SIZE, "generate": "film"}),
+    "hypernet, film, body trained": Row("hypernet", {**SIZE, "generate": "film"}, frozen=False),
+    "maml": Row("maml", frozen=False),
+    "reptile": Row("reptile", frozen=False),
+    "finetune": Row("finetune", frozen=False, steps="0,1,5,50"),
+    "scratch": Row("scratch", frozen=False),
+}
+#: Meta-steps that are timed, after one that is not; and tasks that are adapted to, likewise.
+TIMED, TIMED_TASKS = 3, 10
 
 
-def config(row: str, given: argparse.Namespace, seed: int, steps: int) -> TrainConfig:
+def config(name: str, given: argparse.Namespace, seed: int, steps: int) -> TrainConfig:
     """How a row is trained."""
-    method, options = ROWS[row]
+    row = (BODY if given.body else ROWS)[name]
+    images = given.body and name != "protonet"
+    folder = name.replace(", ", "-").replace(" ", "-")
     return TrainConfig(
-        method=method,
+        method=row.method,
         data=given.data,
-        run=str(Path(given.runs) / (row if seed == 0 else f"{row}-seed{seed}")),
-        ways="5-20",
+        run=str(Path(given.runs) / (folder if seed == 0 else f"{folder}-seed{seed}")),
+        ways=given.ways,
         shots="1-5",
         queries=5,
         steps=steps,
         tasks_per_batch=4,
+        learner=given.learner,
         width=given.width,
-        options=options,
-        lr=given.lr,
-        validate_every=max(1, -(-steps // 2)),
-        validate_tasks=60,
-        init=given.start,
-        freeze_learner=True,
+        size=given.size,
+        options=row.options,
+        augment="elastic" if images else "none",
+        lr=given.lr if row.frozen else given.lr / 4,
+        validate_every=max(1, -(-steps // given.validations)),
+        validate_tasks=40,
+        init="" if row.method == "scratch" else given.start,
+        freeze_learner=row.frozen,
         seed=seed,
         threads=1,
     )
 
 
-def steps_for(row: str, given: argparse.Namespace, seed: int) -> int:
-    """The meta-steps that the budget buys: those of a run that has begun, else by timing a few."""
-    planned = Path(config(row, given, seed, 1).run) / "config.json"
-    if planned.exists():
-        return int(json.loads(planned.read_text(encoding="utf-8"))["training"]["steps"])
-    plan = config(row, given, seed, 1000)
+def steps_for(name: str, given: argparse.Namespace, seed: int) -> int:
+    """The meta-steps that the budget buys: those of the first seed's run if it has begun, else by timing a few."""
+    planned, run = Path(config(name, given, 0, 1).run) / "config.json", Path(config(name, given, seed, 1).run)
+    known = json.loads(planned.read_text(encoding="utf-8"))["training"]["steps"] if planned.exists() else None
+    if known is not None and (run / "model.safetensors").exists() and "result" in load(run).config:
+        return int(known)
+    plan = config(name, given, seed, 1000)
     method = METHODS[plan.method]
+    if method.objective is None:
+        return 1
     data = open_mixed(plan)
     learner = _learner(plan, data[0].data)
     it = build_method(plan.method, learner, rng=seeded(seed, "method"), options=plan.options)
-    learner.requires_grad_(False)
     source = training_tasks(data[0], plan)
-    source = embedded(it, source, sys.maxsize) or source
+    if plan.freeze_learner:
+        learner.requires_grad_(False)
+        kept = Path(given.runs) / f"features-{learner_hash(learner)[:12]}.pt"
+        source = all_embedded(embedded(it, source, sys.maxsize), kept) or source
+    if known is not None:
+        return int(known)
     scratch = Path(given.runs) / "timing"
     scratch.mkdir(parents=True, exist_ok=True)
     setting = Setting((source,), seed, scratch)
     with lent_to_torch(seeded(seed, "objective")):
-        objective = method.objective(it, make_options(method, plan.options), setting)  # type: ignore[misc]
+        objective = method.objective(it, make_options(method, plan.options), setting)
     trainable = [p for module in (it, objective) for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trainable, lr=1e-6)
     taken = []
     for step in range(1, TIMED + 2):
-        task = source.sample(plan.tasks_per_batch, rng=seeded(seed, "timing", step))
         began = time.process_time()
+        task = source.sample(plan.tasks_per_batch, rng=seeded(seed, "timing", step))
         objective.begin(step, plan.steps)
         for part in objective.losses(it, task, seeded(seed, "timing noise", step)):
             part.value.item()
@@ -128,48 +170,143 @@ def steps_for(row: str, given: argparse.Namespace, seed: int) -> int:
     return max(20, round(0.9 * given.budget / (sum(taken[1:]) / TIMED)))
 
 
+def all_embedded(source: ClassificationTasks | None, kept: Path) -> ClassificationTasks | None:
+    """The same, with every class embedded now, so that no row's budget pays for what all rows share."""
+    if source is not None and (look_up := source._embedding) is not None:
+        if kept.exists():
+            look_up._known.update(torch.load(kept))
+        before = len(look_up._known)
+        for number in source.classes:
+            for turn in range(4 if source.quarter_turns else 1):
+                look_up._class(int(number), turn)
+        if len(look_up._known) > before:
+            with atomic_path(kept) as path:
+                torch.save(look_up._known, path)
+    return source
+
+
+class Scored(NamedTuple):
+    """Scores of a run on a column, and the processor milliseconds to a start and its steps."""
+
+    evaluation: Evaluation
+    milliseconds: dict[int, float]
+
+
+def scored(run: Path, trained: Trained, column: str, given: argparse.Namespace, steps: str) -> Scored:
+    """The scores of a run on a column, computed once."""
+    config = episodes_of(column, given, steps)
+    kept = run / f"scores-{column}.pickle"
+    if kept.exists():
+        known, found = pickle.loads(kept.read_bytes())  # this script's own file
+        if known == config:
+            return Scored(*found)
+    found = Scored(score(trained, config, progress=False), processor_milliseconds(trained, config))
+    with atomic_path(kept) as path:
+        path.write_bytes(pickle.dumps((config, tuple(found))))
+    return found
+
+
+def processor_milliseconds(trained: Trained, config: EvaluationConfig) -> dict[int, float]:
+    """Median over tasks, one at a time, from images to one answer; unlike wall-clock time, fair on a busy machine."""
+    tasks, taken = open_tasks(trained, config), {step: [] for step in config.steps}
+    for number in range(TIMED_TASKS + 1):
+        task = episodes(tasks, number, number + 1, config.seed)
+        one = task._replace(query=task.query.only(0, 1))
+        for step in config.steps:
+            began = time.process_time()
+            with torch.no_grad():
+                trained.meta_learner.answers(one, step, seeded(number), samples=trained.meta_learner.samples)
+            if number:  # the first is a warm-up
+                taken[step].append(1000 * (time.process_time() - began))
+    return {step: float(np.median(times)) for step, times in taken.items()}
+
+
+def episodes_of(column: str, given: argparse.Namespace, steps: str = "0,1,5") -> EvaluationConfig:
+    """``5w1s`` -> its episodes."""
+    found = re.fullmatch(r"(\d+)w(\d+)s", column)
+    if found is None:
+        raise SystemExit(f"A column is called such as 5w1s, not {column!r}.")
+    ways, shots, each = int(found[1]), int(found[2]), given.tasks
+    return EvaluationConfig(
+        data=given.data, ways=ways, shots=shots, tasks=each, adapt_steps=steps, calibration_tasks=each // 6
+    )
+
+
+def minus(evaluations: Mapping[str, Evaluation], rows: list[str], base: list[str]) -> dict[str, Any]:
+    """Paired differences to the base as generated, each episode's scores averaged over the seeds of both."""
+    found = {}
+    for step in evaluations[rows[0]]:
+        gaps = {}
+        for what, scale in (("accuracy", 100.0), ("nll", 1.0)):
+            ours = np.mean([getattr(evaluations[row][step], what) for row in rows], 0)
+            theirs = np.mean([getattr(evaluations[row][0], what) for row in base], 0)
+            gap = Interval.of(scale * (ours - theirs))
+            gaps |= {what: round(gap.mean, 4), f"{what}_ci95": round(gap.half_width, 4)}
+        found[str(step)] = gaps
+    return found
+
+
+def write(column: str, given: argparse.Namespace, trained: Mapping[str, Trained], scores: Mapping[str, Scored]) -> None:
+    """The result file of a column, from all that is scored so far."""
+    found = {name: of.evaluation for name, of in scores.items()}
+    result = Comparison({name: trained[name] for name in found}, found, episodes_of(column, given)).as_json()
+    result["budget_seconds"] = given.budget
+    base = [name for name in found if re.fullmatch(r"protonet(-seed\d+)?", name)]
+    groups = {name: of["rows"] for name, of in result["over_seeds"].items()}
+    for name in found:
+        result["methods"][name]["minus_protonet"] = minus(found, groups.get(name, [name]), base) if base else None
+        for step, milliseconds in scores[name].milliseconds.items():
+            result["methods"][name]["scores"][str(step)]["adaptation_processor_ms"] = round(milliseconds, 3)
+        metrics = Path(trained[name].config["training"]["run"]) / "metrics.jsonl"
+        lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+        each = [json.loads(line) for line in lines]
+        curve = [{"step": it["step"], "score": it["val_score"]} for it in each if "val_score" in it]
+        result["methods"][name]["validation"] = curve
+    command = shlex.join(["python", "tools/families.py", *sys.argv[1:]])
+    write_json(Path(given.out) / f"{given.name}-{column}" / "results.json", {**result, "command": command})
+
+
 def main() -> None:
     """Trains what is missing, then scores."""
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=600.0, help="processor seconds of each training")
+    parser.add_argument("--budget", type=float, default=60.0, help="processor seconds of each training")
     parser.add_argument("--seeds", default="0,1", help="seeds of training")
     parser.add_argument("--data", default="omniglot")
-    parser.add_argument("--start", default="runs/families/start", help="checkpoint of the learner")
-    parser.add_argument("--width", type=int, default=32, help="of that learner")
+    parser.add_argument("--start", default="runs/families/start", help="checkpoint of the learner; empty for its own")
+    parser.add_argument("--learner", default="", help="the visual task's own by default")
+    parser.add_argument("--width", type=int, default=64, help="of that learner")
+    parser.add_argument("--size", type=int, default=32, help="of its images")
+    parser.add_argument("--ways", default="5-20", help="of the tasks of training")
     parser.add_argument("--runs", default="runs/families/trained")
     parser.add_argument("--out", default="results", help="directory of the result files")
     parser.add_argument("--name", default="families", help="their first part")
-    parser.add_argument("--rows", default=",".join(ROWS))
-    parser.add_argument("--columns", default=",".join(TASKS), help="kinds of task to score")
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--rows", default="ROWS", help="ROWS, BODY, or names of some of ROWS, separated by commas")
+    parser.add_argument("--columns", default="5w1s,5w5s,20w1s", help="kinds of task to score")
+    parser.add_argument("--lr", type=float, default=2e-3, help="a quarter of it where the body is trained along")
+    parser.add_argument("--validations", type=int, default=3, help="how often a training looks at validation tasks")
     parser.add_argument("--tasks", type=int, default=600, help="episodes to score")
-    parser.add_argument("--score-only", action="store_true")
+    parser.add_argument("--score-only", action="store_true", help="train nothing")
     given = parser.parse_args()
-    rows, seeds = given.rows.split(","), [int(seed) for seed in given.seeds.split(",")]
+    given.body = given.rows == "BODY"
+    rows = list(BODY if given.body else ROWS) if given.rows in ("ROWS", "BODY") else given.rows.split(",")
     trained: dict[str, Trained] = {}
-    evaluations: dict[str, dict[str, Evaluation]] = {column: {} for column in given.columns.split(",")}
-    for seed in seeds:
+    scores: dict[str, dict[str, Scored]] = {column: {} for column in given.columns.split(",")}
+    for seed in map(int, given.seeds.split(",")):
         for row in rows:
-            plan = config(row, given, seed, 1)
+            run = Path(config(row, given, seed, 1).run)
             if not given.score_only:
                 train(config(row, given, seed, steps_for(row, given, seed)), resume=True, progress=False)
-            run = Path(plan.run)
             if not (run / "model.safetensors").exists() or "result" not in (it := load(run)).config:
                 continue
-            trained[run.name] = it
-            print(run.name, it.config["result"], flush=True)
-            for column, found in evaluations.items():
-                ways, shots = TASKS[column]
-                episodes = EvaluationConfig(
-                    data=given.data, ways=ways, shots=shots, tasks=given.tasks, calibration_tasks=given.tasks // 6
-                )
-                found[run.name] = score(it, episodes, progress=False)
+            name = row if seed == 0 else f"{row}-seed{seed}"
+            trained[name] = it
+            print(time.strftime("%H:%M:%S"), name, it.config["result"], flush=True)
+            for column, found in scores.items():
+                steps = (BODY if given.body else ROWS)[row].steps
+                found[name] = scored(run, it, column, given, steps)
                 # written again after every row, so that there is something to read whenever it is stopped
-                result = Comparison({name: trained[name] for name in found}, found, episodes).as_json()
-                command = shlex.join(["python", "tools/families.py", *sys.argv[1:]])
-                out = Path(given.out) / f"{given.name}-{column}" / "results.json"
-                write_json(out, {**result, "command": command})
+                write(column, given, trained, found)
 
 
 if __name__ == "__main__":

@@ -96,3 +96,26 @@ def test_mode_seeking_grows_with_heed() -> None:
 def test_an_unknown_adversary_is_refused() -> None:
     with pytest.raises(UsageError, match=r"Unknown adversary 'hinged'.*hinge"):
         critic("hinged")
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_gradients_are_those_of_the_game_played_in_two_steps(game: str) -> None:
+    it, noise, condition = critic(game).eval(), normals(ROWS, 4), normals(ROWS, CONTEXT)
+    generator, mix = normals(4, LENGTH, seed=2).requires_grad_(), normals(ROWS, 1).sigmoid()
+    real, parameters = normals(ROWS, LENGTH, seed=1), list(it.parameters())
+    # at once: one graph from the noise through the generator to the critic's scores
+    fake = noise @ generator
+    loss, _ = critic_loss(it, real, fake, condition, mix, 10.0)
+    at_once = torch.autograd.grad(loss, parameters, allow_unused=True)
+    (learnt,) = torch.autograd.grad(generator_loss(it, fake, condition), generator)
+    # in two steps: rows that are numbers for the critic; then the generator's rows follow the critic's slope there
+    numbers = (noise @ generator).detach()
+    loss, _ = critic_loss(it, real, numbers, condition, mix, 10.0)
+    for one, two in zip(at_once, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+        assert (one is None) == (two is None)
+        if one is not None and two is not None:
+            torch.testing.assert_close(one, two)
+    numbers.requires_grad_()
+    (slope,) = torch.autograd.grad(generator_loss(it, numbers, condition), numbers)
+    torch.testing.assert_close(learnt, noise.T @ slope)
+    assert learnt.abs().sum() > 0
