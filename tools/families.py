@@ -4,14 +4,16 @@ Finished trainings and scores are reused and begun trainings resumed, so it can 
 set and, but for pretrained learners, a checkpoint whose learner all methods start from. What was run:
 
     genmeta train protonet --data omniglot --augment elastic --quarter-turns --width 64 --size 32 --ways 30-60 \\
-        --shots 1-3 --queries 2 --tasks-per-batch 1 --steps 4000 --lr 0.002 --validate-every 500 --init characters \\
-        --run runs/families/start
+        --shots 1-3 --queries 2 --tasks-per-batch 1 --lr 0.002 --steps 600 --validate-every 200 --init characters \\
+        --run runs/families/first
+    genmeta train protonet ... --steps 1500 --validate-every 500 --init runs/families/first --run runs/families/start
     python tools/families.py
-    python tools/families.py --rows BODY --name families-body --runs runs/families/body --tasks 300 --seeds 0
     python tools/families.py --learner efficientnet-lite0 --start "" --width 0 --size 84 --name families-photos \\
-        --data folder:caltech101_84.zip --columns 5w1s,5w5s,10w1s --runs runs/families/photos
+        --data folder:caltech101_84.zip --columns 5w1s,5w5s,10w1s --tasks 300 --runs runs/families/photos
 
-The first and the last write class rows on features that stay as they are. Meta-steps are the budget divided by the
+``--rows BODY`` is for what changes the features, on images: it takes longer budgets.
+
+Other rows write class rows on features that stay as they are. Meta-steps are the budget divided by the
 processor time that one takes here.
 """
 
@@ -270,7 +272,7 @@ def main() -> None:
     """Trains what is missing, then scores."""
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=60.0, help="processor seconds of each training")
+    parser.add_argument("--budget", type=float, default=15.0, help="processor seconds of each training")
     parser.add_argument("--seeds", default="0,1", help="seeds of training")
     parser.add_argument("--data", default="omniglot")
     parser.add_argument("--start", default="runs/families/start", help="checkpoint of the learner; empty for its own")

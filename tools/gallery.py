@@ -1,6 +1,6 @@
 """The pictures of docs/gallery.md, from result files and trained runs: ``python tools/gallery.py --runs RUNS``.
 
-RUNS holds run directories by method, as ``tools/families.py`` leaves them: versa-wide, maml-gan, diffusion, weight-vae,
+RUNS holds run directories by method, as ``tools/families.py`` leaves them: versa, maml-gan, diffusion, weight-vae,
 bmaml, protonet, hypernet; ``--filters RUN`` is a run of ``hypernet --generate all``. Each picture is skipped, and said,
 where what it needs is absent. What was drawn, from what, goes to docs/pictures/gallery.json.
 """
@@ -126,7 +126,7 @@ class Gallery:
 
     def draws(self) -> None:
         """Rows that several generators draw for one task, in two principal directions."""
-        names = ("versa-wide", "bmaml", "maml-gan", "diffusion")
+        names = ("versa", "bmaml", "maml-gan", "diffusion")
         figure = Figure(figsize=(10, 2.9), layout="constrained")
         task, noted = self.task(0), {}
         for at, name in enumerate(names):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import tables_detection
+import tables_families
 import tables_methods
 import tables_photos
 import tables_scenarios
@@ -47,7 +48,7 @@ def methods() -> str:
         file = f"[{Path(method.file).name}](src/{method.file})"
         found = tables_methods.entry(method.name, "20w1s")
         characters = "–" if found is None else tables_methods.score(found[0], "1")
-        characters = f"*{characters}*" if found is not None and found[1] == "families" else characters
+        characters = f"*{characters}*" if found is not None and found[1] != "omniglot" else characters
         row = photos.get(PHOTO_ROW_OF.get(method.name, ""))
         seen = "–" if row is None else f"{row['all']['accuracy']['mean']:.1f} ± {row['all']['accuracy']['ci95']:.1f}"
         rows.append([f"`{method.name}`", method.generates, method.adapts, paper, characters, seen, file])
@@ -125,52 +126,6 @@ def calibration() -> str:
     reference = found["reference"]["method"]
     headers = ["Method", "NLL", "ECE, %", "ms per task", "parameters", f"paired difference to `{reference}`"]
     return table(headers, rows)
-
-
-#: Columns of the comparison of families.
-FAMILIES = ("families-5w1s", "families-5w5s", "families-20w1s")
-
-
-def families() -> str:
-    """Accuracy of every family after 0, 1 and 5 steps, what its training took, and its size."""
-    found = {name.removeprefix("families-"): results(name) for name in FAMILIES}
-    first, steps = next(iter(found.values())), ("0", "1", "5")
-    rows = []
-    for name, entry in first["methods"].items():
-        scores = [accuracy(result["methods"][name]["scores"][step]) for result in found.values() for step in steps]
-        spent = f"{entry['training_cpu_seconds']:.0f}" if entry["training_cpu_seconds"] is not None else "0"
-        size = f"{entry['generator_parameters']:,}"
-        rows.append([f"`{name}`", *scores, str(entry["training_steps"]), spent, size])
-    headers = [f"{title}, {count(step)}" for title in found for step in steps]
-    return table(["Row", *headers, "meta-steps", "processor s", "parameters beyond the learner"], rows)
-
-
-def family_draws() -> str:
-    """Likelihood, calibration and what averaging draws wins, 20-way 1-shot, as generated."""
-    return _draws(results(FAMILIES[-1]))
-
-
-def family_wide() -> str:
-    """The same of a row with wider noise."""
-    return _draws(results("families-wide-20w1s"))
-
-
-def _draws(found: dict[str, Any]) -> str:
-    rows = []
-    for name, entry in found["methods"].items():
-        scores = entry["scores"]["0"]
-        scaled, draws = scores["calibrated"], scores["draws"]
-        gain = [] if draws is None else [f"{draws['nll_gain']:+.4f} ± {draws['nll_gain_ci95']:.4f}"]
-        gain += [] if draws is None else [f"{draws['disagreement']:.1f}", f"{draws['diversity_within']:.3f}"]
-        rows.append([
-            f"`{name}`", f"{scores['nll']:.3f} ± {scores['nll_ci95']:.3f}", f"{scores['ece']:.1f}",
-            f"{scaled['nll']:.3f}", f"{scaled['ece']:.1f}", *(gain or ["—"] * 3),
-        ])  # fmt: skip
-    return table(
-        ["Row", "NLL", "ECE, %", "NLL, scaled", "ECE, scaled", "NLL won by averaging", "draws disagree, %",
-         "share of noise"],
-        rows,
-    )  # fmt: skip
 
 
 #: Shipped checkpoints whose `results/NAME` (scores through the estimator) and `results/NAME-speed` there are.
@@ -290,9 +245,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "omniglot5": five_shot,
     "ablation": ablation,
     "calibration": calibration,
-    "families": families,
-    "family_draws": family_draws,
-    "family_wide": family_wide,
     "own": own,
     "ownspeed": ownspeed,
     **tables_detection.TABLES,
@@ -302,6 +254,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **tables_speed.TABLES,
     **tables_trust.TABLES,
     **tables_methods.TABLES,
+    **tables_families.TABLES,
 }
 
 

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tables_families import averaged
+
 from genmeta.methods import METHODS, list_methods
 
 #: Columns of the Omniglot tables: ways and shots.
@@ -26,11 +28,11 @@ def table(headers: list[str], rows: list[list[str]]) -> str:
 
 
 def entry(method: str, task: str) -> tuple[dict[str, Any], str] | None:
-    """The row of a method on Omniglot tasks, and which run it is of: the main table's, else the short one's."""
+    """The row of a method on Omniglot tasks, and which run it is of: the main table's, else the families'."""
     for kind in ("omniglot", "families"):
-        found = results(f"{kind}-{task}")["methods"]
-        if method in found:
-            return found[method], kind
+        found = results(f"{kind}-{task}")
+        if method in found["methods"]:
+            return averaged(found, method), kind
     return None
 
 
@@ -99,11 +101,11 @@ def start_or_steps() -> str:
 
 def which_generator() -> str:
     """Accuracy, likelihood and calibration of the families as generated, and what training and use cost."""
-    found, rows = results("families-20w1s")["methods"], []
+    found, rows = results("families-20w1s"), []
     names = ("protonet", "hypernet", "versa", "bmaml", "anpml", "leo", "maml-gan", "weight-vae", "autoregressive",
              "diffusion")  # fmt: skip
     for name in names:
-        row = found[name]
+        row = averaged(found, name)
         scores, draws = row["scores"]["0"], row["scores"]["0"]["draws"]
         rows.append([
             f"`{name}`", score(row, "0"), f"{scores['nll']:.3f} ± {scores['nll_ci95']:.3f}", f"{scores['ece']:.1f}",
