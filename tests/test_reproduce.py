@@ -69,3 +69,33 @@ def test_every_recorded_comparison_can_still_be_read(tmp_path: Path) -> None:
                 assert name in reproduce.recipes(found, [name], tmp_path)
                 read += 1
     assert read > 10
+
+
+def test_what_a_script_made_is_made_again_and_compared(tmp_path: Path) -> None:
+    recorded = {"rows": {"a": {"accuracy": 90.0, "accuracy_ci95": 1.0, "loss": {"mean": 0.5, "ci95": 0.1}}, "seed": 3}}
+    file, kept = tmp_path / "results.json", tmp_path / "runs" / "results.json"
+    file.write_text(json.dumps(recorded), encoding="utf-8")
+    now = json.dumps(recorded).replace("90.0", "91.5").replace("0.5", "0.9")
+    write = f"import pathlib; pathlib.Path({str(file)!r}).write_text({now!r})"
+    lines = reproduce.again(file, [sys.executable, "-c", write], kept)
+    assert lines == [
+        ("rows.a.accuracy", "90.00 ± 1.00", "91.50 ± 1.00", True),
+        ("rows.a.loss", "0.50 ± 0.10", "0.90 ± 0.10", False),
+    ]
+    assert json.loads(file.read_text(encoding="utf-8")) == recorded, "the recorded file stays"
+    assert json.loads(kept.read_text(encoding="utf-8")) == json.loads(now)
+    with pytest.raises(SystemExit, match="ended with 3"):
+        reproduce.again(file, [sys.executable, "-c", "raise SystemExit(3)"], kept)
+    with pytest.raises(SystemExit, match=r"made no results\.json: are its data there"):
+        reproduce.again(file, [sys.executable, "-c", "pass"], kept)
+    assert json.loads(file.read_text(encoding="utf-8")) == recorded
+
+
+def test_scripts_and_their_parts_exist() -> None:
+    parts = (reproduce.ROOT / "tools" / "scenarios.sh").read_text(encoding="utf-8")
+    for file in (reproduce.ROOT / "results").glob("*/results.json"):
+        command = reproduce.script_of(file.parent.name, Path("runs"))
+        if command:
+            assert (reproduce.ROOT / command[1]).is_file()
+            if command[1] == "tools/scenarios.sh":
+                assert f"wanted {command[2]}" in parts, file.parent.name

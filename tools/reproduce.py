@@ -5,6 +5,9 @@ them, or those that are named) from the settings that the file holds, what they 
 file's own episodes, and prints the recorded numbers beside the new ones. Runs go to ``runs/reproduce`` and are resumed.
 The same numbers are to be expected from the same torch version with one thread on a CPU, and elsewhere numbers that
 differ by less than their intervals.
+
+What a script made is made by that script again, as a whole. It writes where the recorded file lies, which is put aside
+before and put back afterwards; the new one goes to ``runs/reproduce/NAME/results.json``.
 """
 
 from __future__ import annotations
@@ -12,7 +15,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +28,23 @@ from genmeta.engine.runtime import use_threads
 from genmeta.scenarios import compare
 
 ROOT = Path(__file__).parents[1]
+
+#: Beginning of a name -> the script that makes the file; REST is what follows, RUNS where trainings go.
+SCRIPTS: dict[str, tuple[str, ...]] = {
+    "segmentation-": ("python", "tools/segmentation.py", "RUNS/segmentation", "REST"),
+    "detection-": ("python", "tools/detection/study.py", "RUNS/detection", "REST"),
+    "domains-emoji": ("bash", "tools/scenarios.sh", "emoji"),
+    "domains-glyph-styles": ("bash", "tools/scenarios.sh", "styles"),
+    "domains-rotated-digits": ("bash", "tools/scenarios.sh", "rotated"),
+    "domains-pacs": ("bash", "tools/scenarios.sh", "pacs"),
+    "domains-labelled": ("bash", "tools/scenarios.sh", "labelled"),
+    "incremental-": ("bash", "tools/scenarios.sh", "REST"),
+    "multitask-visual": ("bash", "tools/scenarios.sh", "multitask"),
+    "multitask-datasets": ("bash", "tools/scenarios.sh", "datasets"),
+    "task-sequence-digits": ("python", "tools/task_sequence.py", "results/task-sequence-digits/results.json"),
+    "pareto-two-digits": ("python", "tools/pareto.py", "results/pareto-two-digits/results.json"),
+    "training-classes": ("python", "tools/training_classes.py", "--steps", "200", "--seeds", "0"),
+}
 
 
 def known(kind: type, values: dict[str, Any], **instead: Any) -> Any:
@@ -78,6 +102,62 @@ def reproduce(file: Path, rows: list[str], where: Path, *, tasks: int = 0) -> li
     return lines
 
 
+def intervals(found: Any, path: str = "") -> Iterator[tuple[str, float, float]]:
+    """Where in a result file, mean and half-width of every number that has an interval: ``mean`` and ``ci95``, or
+    ``NAME`` and ``NAME_ci95``."""
+    if isinstance(found, dict):
+        for key, value in found.items():
+            width = found.get("ci95" if key == "mean" else f"{key}_ci95")
+            if isinstance(value, int | float) and isinstance(width, int | float):
+                yield (path if key == "mean" else f"{path}.{key}".lstrip(".")), float(value), float(width)
+            else:
+                yield from intervals(value, f"{path}.{key}".lstrip("."))
+
+
+def compared(recorded: Any, now: Any) -> list[tuple[str, str, str, bool]]:
+    """Where, recorded number, number now, and whether their intervals overlap; for what both files hold."""
+    there = {path: (mean, width) for path, mean, width in intervals(now)}
+    lines = []
+    for path, mean, width in intervals(recorded):
+        if path in there:
+            other, other_width = there[path]
+            near = abs(mean - other) <= width + other_width
+            lines.append((path, f"{mean:.2f} ± {width:.2f}", f"{other:.2f} ± {other_width:.2f}", near))
+    return lines
+
+
+def script_of(name: str, runs: Path) -> list[str] | None:
+    """The command that makes a result file as a whole, if a script does."""
+    for beginning, command in SCRIPTS.items():
+        if name.startswith(beginning):
+            words = [word.replace("RUNS", str(runs)).replace("REST", name[len(beginning) :]) for word in command]
+            return [sys.executable, *words[1:]] if words[0] == "python" else words
+    return None
+
+
+def again(file: Path, command: list[str], kept: Path) -> list[tuple[str, str, str, bool]]:
+    """Has a script make a result file again, which goes to ``kept``; the recorded one stays where it is.
+
+    Raises:
+        SystemExit: the script failed, or made no such file.
+    """
+    aside = file.with_suffix(".recorded")
+    os.replace(file, aside)
+    environment = {**os.environ, "PYTHON": sys.executable, "GENMETA": str(Path(sys.executable).parent / "genmeta")}
+    try:
+        ran = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+        if file.is_file():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(file, kept)
+        elif not ran.returncode:
+            raise SystemExit(f"{' '.join(command)} made no {file.name}: are its data there?")
+        if ran.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {ran.returncode}.")
+    finally:
+        os.replace(aside, file)
+    return compared(json.loads(file.read_text(encoding="utf-8")), json.loads(kept.read_text(encoding="utf-8")))
+
+
 def main() -> int:
     """Lists, or reruns and compares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -95,6 +175,14 @@ def main() -> int:
     file = ROOT / "results" / options.name / "results.json"
     if not file.is_file():
         raise SystemExit(f"There is no {file.relative_to(ROOT)}.")
+    command = script_of(options.name, Path(options.runs))
+    if command:
+        if options.rows or options.tasks:
+            raise SystemExit(f"{options.name} is made as a whole, by {' '.join(command)}: leave rows and --tasks out.")
+        found = again(file, command, Path(options.runs) / options.name / "results.json")
+        for path, recorded, now, near in found:
+            print(f"{path}: recorded {recorded}, now {now}{'' if near else '  <- apart'}")
+        return int(not found or not all(line[-1] for line in found))
     lines = reproduce(file, options.rows, Path(options.runs) / options.name, tasks=options.tasks)
     for name, step, old, new, near in lines:
         print(f"{name}, {step} steps: recorded {old}, now {new}{'' if near else '  <- apart'}")
