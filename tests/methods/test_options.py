@@ -96,7 +96,7 @@ def test_what_is_no_number(value: object) -> None:
 def test_unknown_options_and_spaces() -> None:
     assert message({"inner_step": 1}).startswith("Unknown option of 'maml' 'inner_step'. Did you mean 'inner_steps'")
     assert message({"generate": "flim"}) == (
-        "Unknown space to generate 'flim'. Did you mean 'film'? Known: all, film, rows."
+        "Unknown space to generate 'flim'. Did you mean 'film'? Known: all, film, head, rows."
     )
     assert "takes" not in message({"inner_lr": "1"}, "protonet")
 
