@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import tables_detection
 import tables_families
@@ -21,6 +19,7 @@ import tables_scenarios
 import tables_segmentation
 import tables_speed
 import tables_trust
+from tables_files import count, read, table
 
 from genmeta.methods import list_methods
 
@@ -28,20 +27,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 
-def results(name: str) -> dict[str, Any]:
-    """The comparison in ``results/NAME/results.json``."""
-    return dict(json.loads((ROOT / "results" / name / "results.json").read_text(encoding="utf-8")))
-
-
-def table(headers: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows)]
-    return "\n".join(lines)
-
-
 def methods() -> str:
     """Method · Generates · Adapts · Paper · Omniglot · Photos · File."""
-    photos = results("photos-5w")["scores"]["5-shot"]
+    photos = read("photos-5w")["scores"]["5-shot"]
     rows = []
     for method in list_methods():
         paper = f"[{method.paper}]({method.url})" if method.url else method.paper
@@ -79,7 +67,7 @@ def five_shot() -> str:
 
 
 def _accuracies(names: tuple[str, ...]) -> str:
-    found = {name.removeprefix("omniglot-"): results(name) for name in names}
+    found = {name.removeprefix("omniglot-"): read(name) for name in names}
     steps = ("0", "1", "5")
     rows = []
     for name in ROWS:
@@ -90,16 +78,11 @@ def _accuracies(names: tuple[str, ...]) -> str:
     return table(headers, rows)
 
 
-def count(step: str) -> str:
-    """``1 step``, ``5 steps``."""
-    return f"{step} step" if step == "1" else f"{step} steps"
-
-
 def ablation() -> str:
     """{constant, generated} start × {constant, generated} step sizes, after 0, 1 and 5 steps."""
     rows = []
     for setting, name in (("5-way 1-shot", "omniglot-ablation-5w1s"), ("20-way 1-shot", "omniglot-ablation-20w1s")):
-        found = results(name)
+        found = read(name)
         for start, sizes, method in (
             ("constant", "constant", "meta-sgd-film"),
             ("constant", "generated", "meta-sgd-hn-constant-start"),
@@ -113,7 +96,7 @@ def ablation() -> str:
 
 def calibration() -> str:
     """Likelihood, calibration and time on 20-way 1-shot tasks."""
-    found = results("omniglot-20w1s")
+    found = read("omniglot-20w1s")
     rows = []
     for name in ROWS:
         entry = found["methods"][name]
@@ -136,7 +119,7 @@ def own() -> str:
     """Accuracy and calibration of FewShotClassifier with every shipped checkpoint."""
     rows = []
     for name in SCORED:
-        for row in results(name)["rows"]:
+        for row in read(name)["rows"]:
             scores = [row["accuracy"][who] for who in ("model", "regression on features", "regression on pixels")]
             off = row["leave_one_out_minus_accuracy"]
             rows.append([
@@ -152,7 +135,7 @@ def ownspeed() -> str:
     """Seconds and memory of the commands."""
     rows = []
     for name in TIMED:
-        for row in results(f"{name}-speed")["rows"]:
+        for row in read(f"{name}-speed")["rows"]:
             if "seconds" in row:
                 cells = (row["seconds"], row["processor_seconds"], row["peak_memory_mib_at_most"])
                 images = sum(row["classes"].values()) if "classes" in row else row["images"]
@@ -164,79 +147,6 @@ def ownspeed() -> str:
                 )
                 rows.append([f"`{name}`", row["what"], str(row["images"]), *per, ""])
     return table(["Checkpoint", "What", "Images", "Seconds", "Processor seconds", "Peak memory, MiB"], rows)
-
-
-#: Rows of the photo tables.
-PHOTO_ROWS = (
-    "prototypes", "logistic regression", "1-nearest neighbour", "fine-tuning",
-    "constant, 0 steps", "constant, 4 steps", "generated, 0 steps", "generated, 4 steps",
-)  # fmt: skip
-
-
-def _photos(shots: int) -> str:
-    found = results("photos-5w")
-    scores, sets = found["scores"][f"{shots}-shot"], found["episodes"]["sets"]
-    rows = []
-    for name in (row for row in PHOTO_ROWS if row in scores):
-        of = scores[name]
-        cells = [f"{of[s]['accuracy']['mean']:.1f} ± {of[s]['accuracy']['ci95']:.1f}" for s in sets]
-        whole = of["all"]
-        mean = f"{whole['accuracy']['mean']:.1f} ± {whole['accuracy']['ci95']:.1f}"
-        rows.append([name, *cells, mean, f"{whole['nll']['mean']:.2f}", f"{whole['ece']:.1f}", str(whole["episodes"])])
-    return table(["Row", *sets, "all", "NLL", "ECE, %", "episodes"], rows)
-
-
-def photos1() -> str:
-    """5-way 1-shot on held-out sets."""
-    return _photos(1)
-
-
-def photos5() -> str:
-    """5-way 5-shot on held-out sets."""
-    return _photos(5)
-
-
-def photopairs() -> str:
-    """Points of one row above another, on the episodes both have answered."""
-    found = results("photos-5w")
-    rows = []
-    for shots in (1, 5):
-        for row in ("generated, 0 steps", "generated, 4 steps"):
-            whole = found["scores"][f"{shots}-shot"][row]["all"]["minus"]
-            for other in ("prototypes", "logistic regression", "fine-tuning", row.replace("generated", "constant")):
-                if other in whole:
-                    gap = whole[other]
-                    mean = f"{gap['mean']:+.2f} ± {gap['ci95']:.2f}"
-                    rows.append([f"{shots}-shot", row, other, mean, str(gap["episodes"])])
-    for row in ("generated, 0 steps", "generated, 4 steps"):
-        other = row.replace("generated", "constant")
-        gap = found["both_shots_minus"][row][other]
-        mean = f"{gap['mean']:+.2f} ± {gap['ci95']:.2f}"
-        rows.append(["both", row, other, mean, str(gap["episodes"])])
-    return table(["Task", "Row", "minus", "points", "episodes"], rows)
-
-
-def photosets() -> str:
-    """The generated model with its steps minus logistic regression and prototypes, set by set."""
-    found = results("photos-5w")
-    rows = []
-    for name in found["episodes"]["sets"]:
-        gaps = [
-            found["scores"][f"{shots}-shot"]["generated, 4 steps"][name]["minus"][other]
-            for shots in (1, 5)
-            for other in ("logistic regression", "prototypes")
-        ]
-        cells = [f"{gap['mean']:+.1f} ± {gap['ci95']:.1f}" for gap in gaps]
-        rows.append([name, *cells])
-    headers = [f"{shots}-shot, minus {other}" for shots in (1, 5) for other in ("logistic regression", "prototypes")]
-    return table(["Set", *headers], rows)
-
-
-def photoseconds() -> str:
-    """Seconds to a model from 25 and from 5 images."""
-    found = results("photos-5w")["seconds"]
-    rows = [[name, *[f"{of[shots]:.2f}" for shots in ("1-shot", "5-shot")]] for name, of in found["rows"].items()]
-    return table(["Row", "5-way 1-shot, s", "5-way 5-shot, s"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {

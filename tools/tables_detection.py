@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from tables_files import count, read_if_there, table
+
 #: Sets in the order of the page, each with what its episodes are.
 PAINTED = {
     "scripts-3w1s": "Glyphs of unseen scripts, one labelled image",
@@ -20,28 +18,11 @@ REAL = {"raccoon": "Raccoons", "blood-cells": "Blood cells", "cards": "Playing c
 GENERATORS = ("hypernet", "meta-sgd-hn", "versa", "maml-gan", "photo", "photo, Adam")
 
 
-def results(name: str) -> dict[str, Any] | None:
-    """The result file of a set, if there is one."""
-    file = ROOT / "results" / f"detection-{name}" / "results.json"
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
-
-
-def table(headers: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows)]
-    return "\n".join(lines)
-
-
-def count(step: str) -> str:
-    """A number of steps in words."""
-    return f"{step} step" if step == "1" else f"{step} steps"
-
-
 def scores(sets: dict[str, str]) -> str:
     """AP50 of every row after every number of steps, and what a task costs."""
     parts = []
     for name, said in sets.items():
-        found = results(name)
+        found = read_if_there(f"detection-{name}")
         if found is None:
             continue
         methods, of = found["methods"], found["episodes"]
@@ -63,7 +44,7 @@ def gaps(sets: dict[str, str]) -> str:
     """Each generator where it is best, less each baseline where that is best, on the same episodes."""
     parts = []
     for name, said in sets.items():
-        found = results(name)
+        found = read_if_there(f"detection-{name}")
         if found is None:
             continue
         methods = found["methods"]

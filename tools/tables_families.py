@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tables_files import read, table
+
 RESULTS = Path(__file__).parents[1] / "results"
 OMNIGLOT = ("families-5w1s", "families-5w5s", "families-20w1s")
 PHOTOS = ("families-photos-5w1s", "families-photos-5w5s", "families-photos-10w1s")
 STEPS = ("0", "1", "5")
-
-
-def results(name: str) -> dict[str, Any]:
-    """A result file."""
-    return dict(json.loads((RESULTS / name / "results.json").read_text(encoding="utf-8")))
-
-
-def table(headers: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows))
 
 
 def groups(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -59,7 +50,7 @@ def interval(scores: dict[str, Any], what: str = "accuracy", digits: int = 1) ->
 
 def accuracies(names: tuple[str, ...]) -> str:
     """Accuracy after 0, 1 and 5 steps, the paired difference to ``protonet``, and what training and use take."""
-    files = {name.rpartition("-")[2]: results(name) for name in names}
+    files = {name.rpartition("-")[2]: read(name) for name in names}
     title, last = list(files.items())[-1]
     several, rows = bool(last["over_seeds"]), []
     for name, entries in groups(last).items():
@@ -84,7 +75,7 @@ def accuracies(names: tuple[str, ...]) -> str:
 
 def draws(name: str) -> str:
     """Likelihood, calibration and what averaging draws wins, as generated."""
-    found = results(name)
+    found = read(name)
     rows = []
     for row, entries in groups(found).items():
         scores, gap = averaged(found, row)["scores"]["0"], entries[0]["minus_protonet"]["0"]
@@ -108,7 +99,7 @@ def draws(name: str) -> str:
 
 def curves() -> str:
     """Validation accuracy after each third of the trainings, in percent; one column of cells for each kind of data."""
-    found = {title: groups(results(names[-1])) for title, names in (("characters", OMNIGLOT), ("photos", PHOTOS))}
+    found = {title: groups(read(names[-1])) for title, names in (("characters", OMNIGLOT), ("photos", PHOTOS))}
     rows = []
     for name in next(iter(found.values())):
         cells = []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tables_families import averaged
+from tables_files import read, table
 
 from genmeta.methods import METHODS, list_methods
 
@@ -17,20 +17,10 @@ TASKS = {"5w1s": (5, 1), "5w5s": (5, 5), "20w1s": (20, 1)}
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def results(name: str) -> dict[str, Any]:
-    """A result file."""
-    return dict(json.loads((RESULTS / name / "results.json").read_text(encoding="utf-8")))
-
-
-def table(headers: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows))
-
-
 def entry(method: str, task: str) -> tuple[dict[str, Any], str] | None:
     """The row of a method on Omniglot tasks, and which run it is of: the main table's, else the families'."""
     for kind in ("omniglot", "families"):
-        found = results(f"{kind}-{task}")
+        found = read(f"{kind}-{task}")
         if method in found["methods"]:
             return averaged(found, method), kind
     return None
@@ -94,14 +84,14 @@ def start_or_steps() -> str:
     rows = []
     for name, kind in (("scratch", "nothing"), ("maml", "learned constant"), ("meta-sgd", "learned constant, and α"),
                        ("hypernet", "written"), ("meta-sgd-hn", "written, and α")):  # fmt: skip
-        row = results("omniglot-20w1s")["methods"][name]
+        row = read("omniglot-20w1s")["methods"][name]
         rows.append([f"`{name}`", kind, *[score(row, step) for step in ("0", "1", "5")]])
     return table(["Method", "start", "0 steps", "1 step", "5 steps"], rows)
 
 
 def which_generator() -> str:
     """Accuracy, likelihood and calibration of the families as generated, and what training and use cost."""
-    found, rows = results("families-20w1s"), []
+    found, rows = read("families-20w1s"), []
     names = ("protonet", "hypernet", "versa", "bmaml", "anpml", "leo", "maml-gan", "weight-vae", "autoregressive",
              "diffusion")  # fmt: skip
     for name in names:
@@ -120,9 +110,9 @@ def shots() -> str:
     """What four more images of each class are worth."""
     rows = []
     for name, step in (("protonet", "0"), ("hypernet", "0"), ("meta-sgd-hn", "0"), ("maml", "1")):
-        scores = [score(results(f"omniglot-{task}")["methods"][name], step) for task in ("5w1s", "5w5s")]
+        scores = [score(read(f"omniglot-{task}")["methods"][name], step) for task in ("5w1s", "5w5s")]
         rows.append([f"`{name}`, {step} step{'s' * (step != '1')}", *scores])
-    photos = results("photos-5w")["scores"]
+    photos = read("photos-5w")["scores"]
     for name in ("prototypes", "logistic regression", "generated, 4 steps"):
         if name in photos["1-shot"]:
             one, five = (photos[f"{n}-shot"][name]["all"]["accuracy"] for n in (1, 5))
@@ -133,7 +123,7 @@ def shots() -> str:
 def cost() -> str:
     """Training minutes and milliseconds to adapt, of the main Omniglot table."""
     rows = []
-    for name, row in results("omniglot-20w1s")["methods"].items():
+    for name, row in read("omniglot-20w1s")["methods"].items():
         scores = row["scores"]
         rows.append([
             f"`{name}`", f"{row['training_seconds'] / 60:.0f}", f"{row['parameters']:,}",
@@ -145,7 +135,7 @@ def cost() -> str:
 
 def training_classes() -> str:
     """Accuracy on unseen characters against the number of classes to train on."""
-    found = results("training-classes")
+    found = read("training-classes")
     rows = [
         [str(row["classes"]), f"{row['accuracy']['mean']:.1f} ± {row['accuracy']['ci95']:.1f}"] for row in found["rows"]
     ]

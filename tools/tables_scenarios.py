@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "results"
-
-
-def read(name: str) -> dict[str, Any]:
-    """What ``results/NAME/results.json`` holds."""
-    return dict(json.loads((RESULTS / name / "results.json").read_text(encoding="utf-8")))
-
-
-def table(headers: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows))
+from tables_files import read, table
 
 
 def _pm(value: dict[str, float], sign: str = "") -> str:

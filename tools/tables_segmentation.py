@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from tables_files import count, read_if_there, table
+
 #: Sets in the order of the page, each with what its episodes are.
 SETS = {
     "scripts-3w1s": "glyphs of unseen scripts",
@@ -22,18 +21,6 @@ SETS = {
 NOTHING = "There is no result file yet; `python tools/segmentation.py RUNS` makes them."
 
 
-def results(name: str) -> dict[str, Any] | None:
-    """The result file of a set, if there is one."""
-    file = ROOT / "results" / f"segmentation-{name}" / "results.json"
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
-
-
-def table(headers: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows)]
-    return "\n".join(lines)
-
-
 def caption(name: str, found: dict[str, Any]) -> str:
     """What a set's episodes are."""
     of = found["episodes"]
@@ -46,7 +33,7 @@ def scores() -> str:
     """Mean IoU of every row after every number of steps, and what a task costs."""
     parts = []
     for name in SETS:
-        found = results(name)
+        found = read_if_there(f"segmentation-{name}")
         if found is None:
             continue
         methods = found["methods"]
@@ -56,7 +43,7 @@ def scores() -> str:
             each = [entry["scores"].get(step) for step in steps]
             cells = [f"{one['miou']:.1f} ± {one['miou_ci95']:.1f}" if one else "" for one in each]
             rows.append([f"`{row}`", *cells, f"{entry['processor_seconds_per_task']:.1f}"])
-        headers = ["Row", *[f"{step} step" if step == "1" else f"{step} steps" for step in steps], "processor s a task"]
+        headers = ["Row", *[count(step) for step in steps], "processor s a task"]
         parts += [caption(name, found), table(headers, rows)]
     return "\n\n".join(parts or [NOTHING])
 
@@ -65,7 +52,7 @@ def gains() -> str:
     """Paired differences of every row that is no baseline to every baseline, in points."""
     parts = []
     for name in SETS:
-        found = results(name)
+        found = read_if_there(f"segmentation-{name}")
         if found is None:
             continue
         rows, columns = [], []

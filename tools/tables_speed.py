@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tables_scenarios import read, table
+from tables_files import read, table
 
 
 def speed() -> str:

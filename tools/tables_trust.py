@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tables_scenarios import read, table
+from tables_files import read, table
 
 
 def scale() -> str:
