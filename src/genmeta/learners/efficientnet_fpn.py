@@ -18,6 +18,7 @@ from genmeta.core.errors import UsageError
 from genmeta.learners.base import Conv, Learner, LearnerConfig, Norm, Pass
 from genmeta.learners.efficientnet_lite import STAGES
 from genmeta.learners.efficientnet_map import EfficientNetLite0Map
+from genmeta.learners.scales import extra_channels
 
 _BODY = "body."
 
@@ -52,8 +53,7 @@ class EfficientNetLite0Fpn(Learner):
         self.feature_size = 2 * width
         self.head = Conv(width, self.feature_size, rng, size=1)
         if config.extra:
-            self.extra = Conv(width, config.extra, rng, size=1)
-            nn.init.zeros_(self.extra.weight)  # further channels say nothing at first
+            self.extra = extra_channels(width, config, rng)
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
         parts = [

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmeta.learners.base import Conv, Learner, LearnerConfig, Norm, Pass
+from genmeta.learners.base import Conv, Learner, LearnerConfig, Pass
+from genmeta.learners.scales import added, addition, extra_channels, halved, halving
 
 SCALES = 4
 
@@ -33,42 +34,22 @@ class SemanticFPN(Learner):
         self.feature_size = 4 * width
         self.down, self.up, self.say = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for before, after in itertools.pairwise([config.channels, *widths]):
-            self.down.append(
-                nn.ModuleDict(
-                    {
-                        "conv0": Conv(before, after, rng),
-                        "norm0": Norm(after, config),
-                        "conv1": Conv(after, after, rng),
-                        "norm1": Norm(after, config),
-                    }
-                )
-            )
+            self.down.append(halving(before, after, config, rng))
             self.say.append(Conv(after, self.feature_size, rng, size=1))
         for fine, coarse in itertools.pairwise(widths):
-            self.up.append(
-                nn.ModuleDict(
-                    {
-                        "lateral": Conv(coarse, fine, rng, size=1),
-                        "conv": Conv(fine, fine, rng),
-                        "norm": Norm(fine, config),
-                    }
-                )
-            )
+            self.up.append(addition(coarse, fine, config, rng))
         if config.extra:
-            self.extra = Conv(width, config.extra, rng, size=1)
-            nn.init.zeros_(self.extra.weight)  # further channels say nothing at first
+            self.extra = extra_channels(width, config, rng)
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
         x, scales = run.flat(images), []
         for i in range(SCALES):
-            x = run.norm(f"down.{i}.norm0", run.conv(f"down.{i}.conv0", x, stride=2), slope=0.0)
-            x = run.norm(f"down.{i}.norm1", run.conv(f"down.{i}.conv1", x), slope=0.0)
+            x = halved(f"down.{i}", x, run)
             scales.append(x)
         out = run.conv(f"say.{SCALES - 1}", x)
         for i in reversed(range(SCALES - 1)):
             size = scales[i].shape[-2:]
-            larger = F.interpolate(run.conv(f"up.{i}.lateral", x), size, mode="nearest")
-            x = run.norm(f"up.{i}.norm", run.conv(f"up.{i}.conv", larger + scales[i]), slope=0.0)
+            x = added(f"up.{i}", x, scales[i], run)
             out = run.conv(f"say.{i}", x) + F.interpolate(out, size, mode="bilinear", align_corners=False)
         if self.config.extra:
             out = torch.cat([out, run.conv("extra", x)], 1)

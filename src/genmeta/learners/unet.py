@@ -15,10 +15,10 @@ import itertools
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmeta.learners.base import Conv, Learner, LearnerConfig, Norm, Pass
+from genmeta.learners.base import Conv, Learner, LearnerConfig, Pass
+from genmeta.learners.scales import added, addition, extra_channels, halved, halving
 
 
 class UNet(Learner):
@@ -40,43 +40,22 @@ class UNet(Learner):
         widths = [width * 2**i for i in range(self.scales)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for before, after in zip([config.channels, *widths], widths, strict=False):
-            self.down.append(
-                nn.ModuleDict(
-                    {
-                        "conv0": Conv(before, after, rng),
-                        "norm0": Norm(after, config),
-                        "conv1": Conv(after, after, rng),
-                        "norm1": Norm(after, config),
-                    }
-                )
-            )
+            self.down.append(halving(before, after, config, rng))
         for fine, coarse in itertools.pairwise(widths[self.finest :]):
-            self.up.append(
-                nn.ModuleDict(
-                    {
-                        "lateral": Conv(coarse, fine, rng, size=1),
-                        "conv": Conv(fine, fine, rng),
-                        "norm": Norm(fine, config),
-                    }
-                )
-            )
+            self.up.append(addition(coarse, fine, config, rng))
         last = widths[self.finest]
         self.feature_size = 2 * last
         self.head = Conv(last, self.feature_size, rng, size=1)
         if config.extra:
-            self.extra = Conv(last, config.extra, rng, size=1)
-            nn.init.zeros_(self.extra.weight)  # further channels say nothing at first
+            self.extra = extra_channels(last, config, rng)
 
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
         x, scales = run.flat(images), []
         for i in range(self.scales):
-            x = run.norm(f"down.{i}.norm0", run.conv(f"down.{i}.conv0", x, stride=2), slope=0.0)
-            x = run.norm(f"down.{i}.norm1", run.conv(f"down.{i}.conv1", x), slope=0.0)
+            x = halved(f"down.{i}", x, run)
             scales.append(x)
         for i in reversed(range(self.scales - 1 - self.finest)):
-            finer = scales[self.finest + i]
-            larger = F.interpolate(run.conv(f"up.{i}.lateral", x), finer.shape[-2:], mode="nearest")
-            x = run.norm(f"up.{i}.norm", run.conv(f"up.{i}.conv", larger + finer), slope=0.0)
+            x = added(f"up.{i}", x, scales[self.finest + i], run)
         maps = [run.conv("head", x)]
         if self.config.extra:
             maps.append(run.conv("extra", x))
