@@ -77,6 +77,9 @@ def test_nor_does_one_of_maps(make: Callable[..., Task]) -> None:
     made = make_method("maml", make_learner(vision.learner, extra=vision.extra_channels), vision=vision)
     for part in QueryLoss().losses(made.to("meta"), make().to("meta", torch.float32), seeded(0)):
         part.value.backward()
+    gradients = [p.grad for p in made.parameters() if p.grad is not None]
+    assert gradients
+    assert all(gradient.is_meta for gradient in gradients)
 
 
 def test_kernels_of_all_tasks_run_as_one_convolution() -> None:

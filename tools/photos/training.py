@@ -7,25 +7,17 @@ second line is taken, and differences are paired line by line.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from merge import interval
 
 from genmeta.core.files import write_text
-from genmeta.engine.run_directory import git_commit
-from genmeta.engine.runtime import machine
-from genmeta.engine.scores import Interval
+from genmeta.scenarios import provenance
 
 PARTS = 2
-
-
-def interval(values: np.ndarray) -> dict[str, float]:
-    """Mean and half-width of the 95 % interval."""
-    it = Interval.of(values)
-    return {"mean": round(it.mean, 4), "ci95": round(it.half_width, 4)}
 
 
 def main() -> None:
@@ -40,21 +32,19 @@ def main() -> None:
     parts: list[dict[str, Any]] = []
     for part in np.array_split(np.arange(len(generated)), PARTS):
         mine, other = ([log[i] for i in part] for log in (generated, constant))
-        gap = {key: np.array([a[key] - b[key] for a, b in zip(mine, other, strict=True)]) for key in mine[0]}
+        gap = {key: [a[key] - b[key] for a, b in zip(mine, other, strict=True)] for key in mine[0]}
         parts.append(
             {
                 "first_step": 1 if not part[0] else generated[part[0] - 1]["step"] + 1,
                 "last_step": mine[-1]["step"],
-                "accuracy_gain": interval(100 * gap["accuracy_4"]),
-                "loss_gain": interval(gap["loss"]),
+                "accuracy_gain": interval(gap["accuracy_4"]),
+                "loss_gain": interval(gap["loss"], 1),
             }
         )
     result = {
         "schema": "genmeta.photos-training/1",
+        **provenance(),
         "command": "tools/photos/train.py --init BASE/last.pt --directions 32 (and 0), tools/photos/training.py",
-        "commit": git_commit(Path(__file__).parent),
-        "machine": machine(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "parts": parts,
         "generated": generated,
         "constant": constant,
