@@ -28,7 +28,7 @@ score() {  # NAME ARGUMENTS...: a comparison of runs below the current folder
 
 # -- domains ----------------------------------------------------------------------------------------------------------
 
-domains() {  # NAME DATA HELD_OUT QUERIES STEPS OPTIONS...: tent before its steps is arm-bn
+domains() {  # NAME DATA HELD_OUT QUERIES STEPS PARTS OPTIONS...: tent before its steps is arm-bn; parts to rehearse on
   missing "$1" || return 0
   mkdir -p "$runs/$1"
   (
@@ -37,10 +37,10 @@ domains() {  # NAME DATA HELD_OUT QUERIES STEPS OPTIONS...: tent before its step
       norm=batch
       [[ $method = erm || $method = mldg ]] && norm=group
       train $method --scenario domain --data "$2" --hold-out "$3" --norm $norm --shots 20 --steps "$5" \
-        --validate-every $(($5 / 2)) --validate-tasks 40 "${@:6}" --run $method
+        --validate-every $(($5 / 2)) --validate-tasks 40 "${@:7}" --run $method
     done
     score "$1" ./erm ./mldg ./tent ./domain-film --scenario domain --data "$2" --shots 20 --queries "$4" --tasks 20 \
-      --adapt-steps 0,5
+      --adapt-steps 0,5 --rehearse "$6"
   )
 }
 
@@ -50,22 +50,22 @@ vendors=(openmoji,fluent-emoji-high-contrast,emojione-v1 emojione,noto,fluent-em
 emoji="domains:$data/emoji9_64_rgba.zip?size=20&classes=110"
 if wanted emoji && [ -f $data/emoji9_64_rgba.zip ]; then
   for group in 0 1 2; do
-    domains domains-emoji-$((group + 1)) "$emoji" "${vendors[$group]}" 40 800 "${small[@]}" --tasks-per-batch 6 \
+    domains domains-emoji-$((group + 1)) "$emoji" "${vendors[$group]}" 40 800 2 "${small[@]}" --tasks-per-batch 6 \
       --augment style
   done
 fi
 
 slanted=$(printf 'turn%s-slant30-bold-negative,' 0 45 90 135 180 225 270 315)
-! wanted styles || domains domains-glyph-styles 'glyph-styles?size=20' "${slanted%,}" 50 1500 "${small[@]}" \
+! wanted styles || domains domains-glyph-styles 'glyph-styles?size=20' "${slanted%,}" 50 1500 2 "${small[@]}" \
   --tasks-per-batch 4
 
 digits='rotated-digits?size=16' outermost='0 degrees,75 degrees'
-! wanted rotated || domains domains-rotated-digits "$digits" "$outermost" 40 600 "${small[@]}" \
+! wanted rotated || domains domains-rotated-digits "$digits" "$outermost" 40 600 2 "${small[@]}" \
   --tasks-per-batch 4
 
 if wanted pacs && [ -f $data/pacs_84.zip ]; then
   for domain in photo art_painting cartoon sketch; do
-    domains domains-pacs-$domain "domains:$data/pacs_84.zip?size=64" $domain 40 60 --queries 12 --tasks-per-batch 3 \
+    domains domains-pacs-$domain "domains:$data/pacs_84.zip?size=64" $domain 40 60 0 --queries 12 --tasks-per-batch 3 \
       --lr 0.001 --learner efficientnet-lite0
   done
 fi
@@ -83,7 +83,7 @@ labelled() {  # NAME OF DATA HELD_OUT QUERIES STEPS OPTIONS...: beside the netwo
 if wanted labelled; then
   labelled domains-rotated-digits-labelled domains-rotated-digits "$digits" "$outermost" 40 600 \
     "${small[@]}" --tasks-per-batch 4
-  [ ! -f $data/emoji9_64_rgba.zip ] || labelled domains-emoji-labelled domains-emoji-1 "$emoji" "${vendors[0]}" 40 800 \
+  [ ! -f $data/emoji9_64_rgba.zip ] || labelled domains-emoji-labelled domains-emoji-3 "$emoji" "${vendors[2]}" 40 800 \
     "${small[@]}" --tasks-per-batch 6 --augment style
 fi
 

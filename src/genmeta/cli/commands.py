@@ -156,6 +156,9 @@ class Compare:
     """Validation tasks to fit a temperature to, for scores after scaling; 0 for none."""
     seed: int = 0
     """Of training and of the list of episodes."""
+    rehearse: int = 0
+    """With the domain scenario, tell whether adapting helps: train every row anew without one of so many parts of its
+    training domains and score it there; 0 for not."""
     seeds: str = ""
     """Seeds of training separated by commas, such as 0,1: every method is trained once with each."""
     threads: int = 0

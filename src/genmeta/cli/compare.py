@@ -6,7 +6,7 @@ from pathlib import Path
 
 from genmeta.cli.commands import Compare
 from genmeta.cli.output import console, print_json
-from genmeta.cli.scenario_scores import score_scenario
+from genmeta.cli.scenario_scores import RehearsalPlan, score_scenario
 from genmeta.core.errors import UsageError
 from genmeta.core.files import write_json
 from genmeta.core.settings import EvaluationConfig, TrainConfig
@@ -21,6 +21,8 @@ from genmeta.tasks import Range
 
 def run(command: Compare) -> None:
     """Trains, scores, prints a table, and writes ``results.json`` and ``report.html``."""
+    if command.rehearse and command.protocol.scenario != "domain":
+        raise UsageError("--rehearse keeps training domains out: it goes with --scenario domain.")
     keep_freed_memory()
     use_threads(command.threads)
     ready: dict[str, tuple[Trained, ...]] = {}
@@ -35,7 +37,8 @@ def run(command: Compare) -> None:
     if command.protocol.scenario != "few-shot":
         rows = {**ready, **{row: (train(config, resume=True),) for row, config in runs.items()}}
         protocol = Protocol(**command.protocol.values())
-        result, table, page = score_scenario(rows, _episodes(command), protocol)
+        rehearsal = RehearsalPlan(command.rehearse, out / "rehearsal", command.threads) if command.rehearse else None
+        result, table, page = score_scenario(rows, _episodes(command), protocol, rehearsal)
         write_json(out / "results.json", result)
         write_report(out / "report.html", page)
         if command.json:

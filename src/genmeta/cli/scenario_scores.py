@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from genmeta.core.errors import UsageError
 from genmeta.core.settings import EvaluationConfig
 from genmeta.engine import Trained
-from genmeta.reports import Report, Section, Table
+from genmeta.reports import Picture, Report, Section, Table
 from genmeta.reports.multitask import multitask_bars, multitask_table
 from genmeta.reports.scenarios import domain_bars, domain_table, incremental_table, session_curves
 from genmeta.scenarios import provenance
@@ -18,10 +19,30 @@ from genmeta.scenarios.few_shot import describe_training
 from genmeta.scenarios.incremental import incremental_json
 from genmeta.scenarios.multitask import multitask_json, multitask_rows
 from genmeta.scenarios.protocols import Protocol, domain_check, domain_rows, incremental_rows, protocol_json
+from genmeta.scenarios.rehearsal import rehearse
+
+
+class RehearsalPlan(NamedTuple):
+    """What the command said of a rehearsal: in how many parts, where its runs go, with how many threads."""
+
+    parts: int
+    folder: Path
+    threads: int
+
+
+class _Scored(NamedTuple):
+    """A scenario's object for a script, its table and its picture for a person."""
+
+    result: dict[str, Any]
+    table: Table
+    picture: Picture
 
 
 def score_scenario(
-    rows: Mapping[str, Sequence[Trained]], config: EvaluationConfig, protocol: Protocol
+    rows: Mapping[str, Sequence[Trained]],
+    config: EvaluationConfig,
+    protocol: Protocol,
+    rehearsal: RehearsalPlan | None = None,
 ) -> tuple[dict[str, Any], Table, Report]:
     """Scores checkpoints under a scenario's protocol: the object for a script, the table and the page for a person.
 
@@ -29,6 +50,7 @@ def score_scenario(
         rows: row of the table -> its checkpoint; under ``multitask`` perhaps a team of several.
         config: on which episodes.
         protocol: of the scenario.
+        rehearsal: of the domain scenario.
 
     Raises:
         UsageError: a team in another scenario, or whatever the scenario refuses.
@@ -38,43 +60,58 @@ def score_scenario(
         raise UsageError(f"{teams[0]!r} names a team of checkpoints: it goes with --scenario multitask.")
     trained = {name: members[0] for name, members in rows.items()}
     if protocol.scenario == "incremental":
-        scores = incremental_rows(
-            trained,
-            config.data,
-            protocol,
-            split=config.split,
-            ways=config.ways,
-            shots=config.shots,
-            queries=config.queries,
-            seed=config.seed,
-        )
-        first = next(iter(scores))
-        more = {name: getattr(config, name) for name in ("data", "split", "ways", "shots", "queries", "seed")}
-        result = incremental_json(scores, first, protocol_json(protocol, **more))
-        table, picture = incremental_table(scores), session_curves(scores)
+        scored = _incremental(trained, config, protocol)
     elif protocol.scenario == "multitask":
-        cells = multitask_rows(rows, config)
-        first = teams[0] if teams else next(iter(cells))
-        result = multitask_json(cells, first, {"scenario": "multitask", **asdict(config)})
-        table, picture = multitask_table(cells, first), multitask_bars(cells)
+        scored = _multitask(rows, config, teams)
     else:
-        settings: dict[str, Any] = {name: getattr(config, name) for name in ("shots", "queries", "steps", "seed")}
-        settings["episodes"] = config.tasks
-        of_domains = domain_rows(trained, config.data, protocol, **settings)
-        first = "erm" if "erm" in of_domains else next(iter(of_domains))
-        more = {name: getattr(config, name) for name in ("data", "shots", "queries", "tasks", "adapt_steps", "seed")}
-        result = domain_json(of_domains, first, protocol_json(protocol, **more))
-        check = domain_check(trained, config.data, protocol, of_domains, first, **settings)
-        if check is not None:
-            result["check"] = check.summary()
-        table, picture = domain_table(of_domains, first, check), domain_bars(of_domains)
+        scored = _domains(trained, config, protocol, rehearsal)
     made = provenance()
     described = {name: [describe_training(member) for member in members] for name, members in rows.items()}
-    result = {**result, **made, "trained": {n: d if n in teams else d[0] for n, d in described.items()}}
+    result = {**scored.result, **made, "trained": {n: d if n in teams else d[0] for n, d in described.items()}}
     page = Report(
         title=f"The {protocol.scenario} scenario: {', '.join(trained)}",
-        summary=table.caption,
-        sections=(Section(config.data, "", (table, picture)),),
+        summary=scored.table.caption,
+        sections=(Section(config.data, "", (scored.table, scored.picture)),),
         provenance={"command": str(made["command"]), "commit": str(made["commit"]), "date": str(made["date"])},
     )
-    return result, table, page
+    return result, scored.table, page
+
+
+def _incremental(trained: Mapping[str, Trained], config: EvaluationConfig, protocol: Protocol) -> _Scored:
+    settings = _of(config, "split", "ways", "shots", "queries", "seed")
+    scores = incremental_rows(trained, config.data, protocol, **settings)
+    told = protocol_json(protocol, data=config.data, **settings)
+    return _Scored(
+        incremental_json(scores, next(iter(scores)), told), incremental_table(scores), session_curves(scores)
+    )
+
+
+def _multitask(rows: Mapping[str, Sequence[Trained]], config: EvaluationConfig, teams: list[str]) -> _Scored:
+    cells = multitask_rows(rows, config)
+    first = teams[0] if teams else next(iter(cells))
+    result = multitask_json(cells, first, {"scenario": "multitask", **asdict(config)})
+    return _Scored(result, multitask_table(cells, first), multitask_bars(cells))
+
+
+def _domains(
+    trained: Mapping[str, Trained], config: EvaluationConfig, protocol: Protocol, rehearsal: RehearsalPlan | None
+) -> _Scored:
+    settings = {**_of(config, "shots", "queries", "steps", "seed"), "episodes": config.tasks}
+    scores = domain_rows(trained, config.data, protocol, **settings)
+    first = "erm" if "erm" in scores else next(iter(scores))
+    told = _of(config, "data", "shots", "queries", "tasks", "adapt_steps", "seed")
+    result = domain_json(scores, first, protocol_json(protocol, **told))
+    check = domain_check(trained, config.data, protocol, scores, first, **settings)
+    if check is not None:
+        result["check"] = check.summary()
+    rehearsed = None
+    if rehearsal is not None:
+        parts, folder, threads = rehearsal
+        rehearsed = rehearse(trained, scores, first, folder, parts=parts, threads=threads, labelled=protocol.labelled,
+                             **settings)  # fmt: skip
+        result["rehearsal"] = rehearsed.summary()
+    return _Scored(result, domain_table(scores, first, check, rehearsed), domain_bars(scores))
+
+
+def _of(config: EvaluationConfig, *names: str) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in names}

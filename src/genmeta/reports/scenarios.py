@@ -15,6 +15,7 @@ from genmeta.reports.tables import interval, number
 from genmeta.scenarios.domain import DomainScores, worst_difference
 from genmeta.scenarios.domain_check import Check
 from genmeta.scenarios.incremental import IncrementalScores
+from genmeta.scenarios.rehearsal import Rehearsal
 
 
 def incremental_table(scores: Mapping[str, IncrementalScores]) -> Table:
@@ -42,10 +43,13 @@ def incremental_table(scores: Mapping[str, IncrementalScores]) -> Table:
     return Table(headers, tuple(rows), caption)
 
 
-def domain_table(scores: Mapping[str, DomainScores], reference: str, check: Check | None = None) -> Table:
+def domain_table(
+    scores: Mapping[str, DomainScores], reference: str, check: Check | None = None, rehearsal: Rehearsal | None = None
+) -> Table:
     """One row for each method; differences to the reference, episode by episode.
 
-    A check adds what was foretold from unlabelled images, and what it recommends for each domain.
+    A check adds what was foretold from unlabelled images, and what it recommends for each domain; a rehearsal the
+    points over the reference on training domains that were kept out, and the row that it recommends.
     """
     rows = []
     for name, each in scores.items():
@@ -63,10 +67,12 @@ def domain_table(scores: Mapping[str, DomainScores], reference: str, check: Chec
                 number(100 * float(np.mean(list(each.ece.values()))), 1),
                 number(each.milliseconds, 1),
                 *([] if check is None else [_foretold(check, name)]),
+                *([] if rehearsal is None else [MISSING if same else _rehearsed(rehearsal, name)]),
             )
         )
-    scores_of, foretold = ("Method", "average", "worst", "worst domain"), () if check is None else ("foretold",)
-    headers = (*scores_of, f"average to {reference}", f"worst to {reference}", "ECE", "ms", *foretold)
+    scores_of = ("Method", "average", "worst", "worst domain", f"average to {reference}", f"worst to {reference}")
+    told = (*(() if check is None else ("foretold",)), *(() if rehearsal is None else ("rehearsed",)))
+    headers = (*scores_of, "ECE", "ms", *told)
     caption = "Accuracy on held-out domains in %, with 95 % intervals over episodes."
     if check is not None:
         best = ", ".join(f"{domain}: {row}" for domain, row in check.recommended().items())
@@ -74,11 +80,21 @@ def domain_table(scores: Mapping[str, DomainScores], reference: str, check: Chec
             f" Foretold, from unlabelled images alone: accuracy on average; best on {best}. That is often wrong: see "
             "docs/scenarios.md."
         )
+    if rehearsal is not None:
+        domains = sum(len(part) for part in rehearsal.parts)
+        caption += (
+            f" Rehearsed: points over {reference} on the {domains} training domains, each kept out of a training for "
+            f"it, with 95 % intervals over domains; best: {rehearsal.recommended()}."
+        )
     return Table(headers, tuple(rows), caption)
 
 
 def _foretold(check: Check, name: str) -> str:
     return number(100 * float(np.mean([values.mean() for values in check.estimates[name].values()])), 1)
+
+
+def _rehearsed(rehearsal: Rehearsal, name: str) -> str:
+    return interval(Interval.of(rehearsal.gains(name)), 1, signed=True)
 
 
 @drawing()
