@@ -3,18 +3,18 @@
 Finished trainings and scores are reused and begun trainings resumed, so it can be stopped at any time. It needs a data
 set and, but for pretrained learners, a checkpoint whose learner all methods start from. What was run:
 
-    genmeta train protonet --data omniglot --augment elastic --quarter-turns --width 64 --size 32 --ways 30-60 \\
-        --shots 1-3 --queries 2 --tasks-per-batch 1 --lr 0.002 --steps 600 --validate-every 200 --init characters \\
-        --run runs/families/first
-    genmeta train protonet ... --steps 1500 --validate-every 500 --init runs/families/first --run runs/families/start
+    genmeta train protonet --data omniglot --augment elastic --quarter-turns --width 64 --size 32 --ways 100-200 \\
+        --shots 1 --queries 1 --tasks-per-batch 1 --precision bf16 --lr 0.003 --steps 4000 --validate-every 500 \\
+        --init src/genmeta/checkpoints/characters.safetensors --run runs/body
     python tools/families.py
+    python tools/families.py --rows BODY --budget 150 --seeds 0 --name families-body
     python tools/families.py --learner efficientnet-lite0 --start "" --width 0 --size 84 --name families-photos \\
-        --data folder:caltech101_84.zip --columns 5w1s,5w5s,10w1s --tasks 300 --runs runs/families/photos
+        --data folder:../shared/data/caltech101_84.zip --columns 5w1s,5w5s,10w1s --tasks 300 --seeds 0 \\
+        --runs runs/photos
 
-``--rows BODY`` is for what changes the features, on images: it takes longer budgets.
-
-Other rows write class rows on features that stay as they are. Meta-steps are the budget divided by the
-processor time that one takes here.
+``--rows BODY`` is for what changes the features, on jittered images, ``--rows ALL`` for what writes every weight: these
+take longer budgets. The others write class rows on features that stay as they are. Meta-steps are the budget divided
+by the processor time that one takes here.
 """
 
 from __future__ import annotations
@@ -81,31 +81,32 @@ ROWS = {
     "diffusion": Row("diffusion", {**BANK, "sampling_steps": 5}),
     "gan-alone": Row("maml-gan", {**BANK, "conditional": False, "task_weight": 0.0}),
 }
-#: What changes the features: modulated for each task, or trained along. Their tasks' images are jittered.
+#: What changes the features: modulated for each task, or (with -body, and whatever adapts them) trained along.
 BODY = {
-    "protonet": Row("protonet"),
-    "protonet, body trained": Row("protonet", frozen=False),
+    "protonet-body": Row("protonet", frozen=False),
     "cnaps": Row("cnaps", SIZE),
-    "hypernet, film": Row("hypernet", {**SIZE, "generate": "film"}),
-    "hypernet, film, body trained": Row("hypernet", {**SIZE, "generate": "film"}, frozen=False),
+    "hypernet-film": Row("hypernet", {**SIZE, "generate": "film"}),
+    "hypernet-film-body": Row("hypernet", {**SIZE, "generate": "film"}, frozen=False),
     "maml": Row("maml", frozen=False),
     "reptile": Row("reptile", frozen=False),
     "finetune": Row("finetune", frozen=False, steps="0,1,5,50"),
     "scratch": Row("scratch", frozen=False),
 }
+#: Every weight of the network, by chunks: for a smaller one.
+ALL = {"hypernet-all": Row("hypernet", {**SIZE, "generate": "all"})}
+TABLES = {"ROWS": ROWS, "BODY": {"protonet": ROWS["protonet"], **BODY}, "ALL": {"protonet": ROWS["protonet"], **ALL}}
+KNOWN = {**ROWS, **BODY, **ALL}
 #: Meta-steps that are timed, after one that is not; and tasks that are adapted to, likewise.
 TIMED, TIMED_TASKS = 3, 10
 
 
 def config(name: str, given: argparse.Namespace, seed: int, steps: int) -> TrainConfig:
     """How a row is trained."""
-    row = (BODY if given.body else ROWS)[name]
-    images = given.body and name != "protonet"
-    folder = name.replace(", ", "-").replace(" ", "-")
+    row = KNOWN[name]
     return TrainConfig(
         method=row.method,
         data=given.data,
-        run=str(Path(given.runs) / (folder if seed == 0 else f"{folder}-seed{seed}")),
+        run=str(Path(given.runs) / (name if seed == 0 else f"{name}-seed{seed}")),
         ways=given.ways,
         shots="1-5",
         queries=5,
@@ -115,7 +116,7 @@ def config(name: str, given: argparse.Namespace, seed: int, steps: int) -> Train
         width=given.width,
         size=given.size,
         options=row.options,
-        augment="elastic" if images else "none",
+        augment="none" if name in ROWS else "elastic",
         lr=given.lr if row.frozen else given.lr / 4,
         validate_every=max(1, -(-steps // given.validations)),
         validate_tasks=40,
@@ -272,26 +273,27 @@ def main() -> None:
     """Trains what is missing, then scores."""
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=15.0, help="processor seconds of each training")
+    parser.add_argument("--budget", type=float, default=30.0, help="processor seconds of each training")
     parser.add_argument("--seeds", default="0,1", help="seeds of training")
     parser.add_argument("--data", default="omniglot")
-    parser.add_argument("--start", default="runs/families/start", help="checkpoint of the learner; empty for its own")
+    parser.add_argument("--start", default="runs/body", help="checkpoint of the learner; empty for its own")
     parser.add_argument("--learner", default="", help="the visual task's own by default")
     parser.add_argument("--width", type=int, default=64, help="of that learner")
     parser.add_argument("--size", type=int, default=32, help="of its images")
     parser.add_argument("--ways", default="5-20", help="of the tasks of training")
-    parser.add_argument("--runs", default="runs/families/trained")
+    parser.add_argument("--runs", default="runs/rows")
     parser.add_argument("--out", default="results", help="directory of the result files")
     parser.add_argument("--name", default="families", help="their first part")
-    parser.add_argument("--rows", default="ROWS", help="ROWS, BODY, or names of some of ROWS, separated by commas")
+    parser.add_argument("--rows", default="ROWS", help="ROWS, BODY, ALL, or names of rows separated by commas")
     parser.add_argument("--columns", default="5w1s,5w5s,20w1s", help="kinds of task to score")
     parser.add_argument("--lr", type=float, default=2e-3, help="a quarter of it where the body is trained along")
-    parser.add_argument("--validations", type=int, default=3, help="how often a training looks at validation tasks")
+    parser.add_argument("--validations", type=int, default=6, help="how often a training looks at validation tasks")
     parser.add_argument("--tasks", type=int, default=600, help="episodes to score")
     parser.add_argument("--score-only", action="store_true", help="train nothing")
     given = parser.parse_args()
-    given.body = given.rows == "BODY"
-    rows = list(BODY if given.body else ROWS) if given.rows in ("ROWS", "BODY") else given.rows.split(",")
+    rows = list(TABLES[given.rows]) if given.rows in TABLES else given.rows.split(",")
+    if unknown := sorted(set(rows) - set(KNOWN)):
+        parser.error(f"--rows names {unknown[0]!r}, which is none of {', '.join([*TABLES, *KNOWN])}")
     trained: dict[str, Trained] = {}
     scores: dict[str, dict[str, Scored]] = {column: {} for column in given.columns.split(",")}
     for seed in map(int, given.seeds.split(",")):
@@ -305,8 +307,7 @@ def main() -> None:
             trained[name] = it
             print(time.strftime("%H:%M:%S"), name, it.config["result"], flush=True)
             for column, found in scores.items():
-                steps = (BODY if given.body else ROWS)[row].steps
-                found[name] = scored(run, it, column, given, steps)
+                found[name] = scored(run, it, column, given, KNOWN[row].steps)
                 # written again after every row, so that there is something to read whenever it is stopped
                 write(column, given, trained, found)
 

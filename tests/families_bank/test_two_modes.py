@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor, nn
 from toys import built, normals
 
 from genmeta.core.randomness import seeded
@@ -15,12 +16,15 @@ from genmeta.generators import (
     DiffusionGenerator,
     FittedGenerator,
     ImplicitGenerator,
+    NeuralProcessGenerator,
     StandardisedGenerator,
     VariationalGenerator,
 )
+from genmeta.generators.standardised import perceptron
 from genmeta.methods.critic import GAMES, Critic, critic_loss, generator_loss
 
 BATCH, SEEN, STEPS = 256, 2000, 500
+NOISE = 0.1
 
 
 def contexts(n: int, seed: int) -> torch.Tensor:
@@ -31,7 +35,7 @@ def real(context: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Two weights: ``(c ± 1, ± 0.5)``, the sign drawn by a coin, with a little noise."""
     sign = torch.randint(0, 2, (len(context), 1), generator=rng) * 2.0 - 1
     centre = torch.cat([context + sign, 0.5 * sign], -1)
-    return centre + 0.1 * torch.randn(centre.shape, generator=rng)
+    return centre + NOISE * torch.randn(centre.shape, generator=rng)
 
 
 def distance(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -109,3 +113,46 @@ def test_the_adversarial_family(game: str) -> None:
         generator_loss(critic, it.draw(context, rng), context).backward()
         players[0].step()
     assert worst(drawn_by(it)) < 0.09
+
+
+class Process(nn.Module):
+    """A neural process, and an encoder over the context, the weights that were wanted, and whether these are told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = perceptron(4, 32, 16)
+        self.rows = NeuralProcessGenerator(16, 2, latent=1, hidden=64, free_bits=0.0)
+
+    def seen(self, context: Tensor, wanted: Tensor | None = None) -> Tensor:
+        told = (
+            context.new_zeros(len(context), 3) if wanted is None else torch.cat([wanted, torch.ones_like(context)], -1)
+        )
+        seen: Tensor = self.encoder(torch.cat([context, told], -1))
+        return seen
+
+
+def test_the_latent_of_a_neural_process() -> None:
+    """Fitted as ``anpml`` is: half by the posterior that was told, its divergence warmed up, half by five draws."""
+    it = built(Process).float()
+    optimizer = torch.optim.Adam(it.parameters(), lr=4e-3)
+
+    def nats(values: Tensor, wanted: Tensor) -> Tensor:
+        return (values - wanted).square().sum(-1) / (2 * NOISE**2)
+
+    for step in range(STEPS):
+        optimizer.param_groups[0]["lr"] = 4e-3 * (1 - step / STEPS)
+        rng, context = seeded("step", step), contexts(BATCH, step)
+        wanted, seen = real(context, rng), it.seen(context)
+        told = it.rows.match(seen, it.seen(context, wanted), rng)
+        prior = -torch.logsumexp(-torch.stack([nats(it.rows(seen, rng).values, wanted) for _ in range(5)]), 0)
+        loss = nats(told.values, wanted) + min(1.0, step / (0.2 * STEPS)) * told.cost + prior
+        optimizer.zero_grad()
+        loss.mean().backward()
+        optimizer.step()
+
+    def draw(context: Tensor) -> Tensor:
+        with torch.no_grad():
+            values = it.rows(it.seen(context), seeded("draw")).values
+        return values + NOISE * normals(*values.shape).float()  # the noise of the likelihood
+
+    assert worst(draw) < 0.09
