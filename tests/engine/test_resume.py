@@ -11,7 +11,7 @@ import pytest
 import torch
 from runs import check_same_runs
 
-from genmeta.core.errors import CheckpointError, RunError
+from genmeta.core.errors import CheckpointError, RunError, UsageError
 from genmeta.core.settings import TrainConfig
 from genmeta.core.types import Task
 from genmeta.engine import train
@@ -116,6 +116,28 @@ def test_a_run_that_has_begun_is_not_written_over(config: Config) -> None:
         "or choose another --run."
     )
     assert (Path(settings.run) / "model.safetensors").read_bytes() == before
+
+
+def test_settings_that_cannot_take_the_first_step_leave_no_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise UsageError("These settings cannot work.")
+
+    for step in (0, 3):
+        settings = config(run=f"at-{step}")
+        with monkeypatch.context() as patch:
+            stop_at(patch, step, refuse)
+            with pytest.raises(UsageError, match="cannot work"):
+                train(settings, progress=False)
+        begun = [(Path(settings.run) / name).exists() for name in ("last.ckpt", "config.json")]
+        assert begun == [step > 0] * 2
+    # other settings begin where the first could not
+    assert train(config(run="at-0", lr=0.5), progress=False).config["result"]["steps"] == 6
+    # and a run that had begun is not taken away
+    with monkeypatch.context() as patch:
+        stop_at(patch, 0, refuse)
+        with pytest.raises(UsageError, match="cannot work"):
+            train(config(run="at-3"), resume=True, progress=False)
+    assert load_state(Path(config(run="at-3").run) / "last.ckpt")["step"] == 2
 
 
 def test_a_run_directory_has_a_name() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from genmeta.core.errors import UsageError, unknown
 from genmeta.data import benchmarks, coco, digits, folder, glyphs, masks, omniglot, scenes, voc
 from genmeta.data.classes import ImageClasses
-from genmeta.data.registry import DatasetInfo, settle
+from genmeta.data.registry import DatasetInfo, Reader, SceneReader, settle
 from genmeta.data.scene_source import SceneSource
 from genmeta.data.spec import DataSpec
 
@@ -19,6 +21,7 @@ READERS = {reader.info.name: reader for reader in _ALL}
 
 _DENSE = (scenes.READER, masks.READER, coco.READER, voc.READER)
 SCENE_READERS = {reader.info.name: reader for reader in _DENSE}
+Found = TypeVar("Found", Reader, SceneReader)
 
 
 def available() -> list[DatasetInfo]:
@@ -51,27 +54,11 @@ def open_dataset(
         DataError: the data are absent, damaged or not in the expected layout.
         RunError: decoded images cannot be written to the cache.
     """
-    parsed = DataSpec.parse(spec)
-    if parsed.name in SCENE_READERS:
-        raise UsageError(
-            f"{spec!r} has images of several objects, not images by class: it is for segmentation and detection "
-            f"(--vision). Data sets of images by class: {', '.join(READERS)}."
-        )
-    if parsed.name not in READERS:
-        raise unknown("data set", parsed.name, READERS)
-    reader = READERS[parsed.name]
-    return reader.open(
-        settle(
-            spec,
-            parsed,
-            reader.info,
-            size=size,
-            channels=channels,
-            download=download,
-            on_bad_image=on_bad_image,
-            cache_dir=cache_dir,
-        )
-    )
+    images = "has images of several objects, not images by class: it is for segmentation and detection (--vision)"
+    parsed, reader = _find(spec, READERS, SCENE_READERS, f"{images}. Data sets of images by class")
+    request = settle(spec, parsed, reader.info, size=size, channels=channels, download=download,
+                     on_bad_image=on_bad_image, cache_dir=cache_dir)  # fmt: skip
+    return reader.open(request)
 
 
 def open_scenes(
@@ -89,24 +76,18 @@ def open_scenes(
         UsageError: the spec or an argument is not valid, or names a data set of images by class.
         DataError: the data are absent, damaged or not in the expected layout.
     """
+    wanted = "segmentation and detection need images of several objects with masks or boxes"
+    parsed, reader = _find(spec, SCENE_READERS, READERS, f"has images by class; {wanted}. Such data sets")
+    request = settle(spec, parsed, reader.info, size=size, channels=channels, download=download,
+                     on_bad_image=on_bad_image, cache_dir=cache_dir)  # fmt: skip
+    return reader.open(request)
+
+
+def _find(spec: str, readers: Mapping[str, Found], others: Collection[str], otherwise: str) -> tuple[DataSpec, Found]:
+    """The parsed spec and its reader; of a spec for one of the others it is said what it is ``otherwise``."""
     parsed = DataSpec.parse(spec)
-    if parsed.name in READERS:
-        raise UsageError(
-            f"{spec!r} has images by class; segmentation and detection need images of several objects with masks or "
-            f"boxes. Such data sets: {', '.join(SCENE_READERS)}."
-        )
-    if parsed.name not in SCENE_READERS:
-        raise unknown("data set", parsed.name, SCENE_READERS)
-    reader = SCENE_READERS[parsed.name]
-    return reader.open(
-        settle(
-            spec,
-            parsed,
-            reader.info,
-            size=size,
-            channels=channels,
-            download=download,
-            on_bad_image=on_bad_image,
-            cache_dir=cache_dir,
-        )
-    )
+    if parsed.name in others:
+        raise UsageError(f"{spec!r} {otherwise}: {', '.join(readers)}.")
+    if parsed.name not in readers:
+        raise unknown("data set", parsed.name, readers)
+    return parsed, readers[parsed.name]

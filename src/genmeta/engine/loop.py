@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from genmeta.core.errors import GenmetaError
 from genmeta.engine.checkpoint import load_state, save_state
 from genmeta.engine.faults import Faults
 from genmeta.engine.optimisers import Optimisers, Part, Player
@@ -167,7 +169,8 @@ def run_loop(
 
     if not resume:
         save()  # from the first moment on there is something to resume
-    with Interruption() as stop, ProgressBar(title, config.steps, show=progress) as bar:
+    unbegun = _forgetting(run, lambda: step == 0 and not resume and workers.leads)
+    with unbegun, Interruption() as stop, ProgressBar(title, config.steps, show=progress) as bar:
         wanted = False
         while step < config.steps and not wanted:
             optimisers.set_rate(_schedule(step, config.steps))
@@ -220,6 +223,17 @@ def run_loop(
         time.monotonic() - began,
         time.process_time() - cpu_began,
     )
+
+
+@contextlib.contextmanager
+def _forgetting(run: RunDirectory, unbegun: Callable[[], bool]) -> Iterator[None]:
+    """Settings under which the first step is impossible leave nothing that would stand in the way of other ones."""
+    try:
+        yield
+    except GenmetaError:
+        if unbegun():
+            run.forget()
+        raise
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -84,6 +84,11 @@ class RunDirectory:
         """Where the resumable state lies."""
         return self.path / STATE
 
+    def forget(self) -> None:
+        """Takes the state and the settings back: the directory holds no run any more."""
+        for name in (STATE, CONFIG):
+            (self.path / name).unlink(missing_ok=True)
+
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Saves the settings as data."""
         write_json(self.path / CONFIG, config)

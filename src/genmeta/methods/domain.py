@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from genmeta.learners import Learner
 from genmeta.learners.base import Norm
 from genmeta.methods.base import Method, written_spec
 from genmeta.methods.meta_learner import MetaLearner, Parts
-from genmeta.methods.objectives import Loss, Objective, QueryLoss
+from genmeta.methods.objectives import Loss, Objective, QueryLoss, Setting
 from genmeta.vision import DomainClassification, VisualTask
 
 #: Recipes for a label set that all tasks share; apart from ``METHODS``, whose classes are never tied to numbers.
@@ -195,12 +196,20 @@ def _common(meta_learner: MetaLearner, part: Task, weights: dict[str, Tensor]) -
     return meta_learner.learner.features(images, written)[0][0].unflatten(0, (part.n_tasks, -1))
 
 
+def _query_loss(meta_learner: MetaLearner, options: DomainOptions, setting: Setting) -> QueryLoss:
+    return QueryLoss("last")
+
+
 def _register(method: Method) -> None:
     DOMAIN_METHODS.register(method.name)(method)
 
 
+#: What all methods of the scenario have in common.
+_method = partial(Method, visions=(DomainClassification.name,), objective=_query_loss)
+
+
 _register(
-    Method(
+    _method(
         name="erm",
         summary="One network trained on all source domains at once.",
         generates="nothing",
@@ -210,12 +219,10 @@ _register(
         expected="hard to beat: DomainBed average 66.6 (published), MLDG 66.7, ARM 66.1",
         options=DomainOptions,
         build=build_erm,
-        visions=(DomainClassification.name,),
-        objective=lambda meta_learner, options, setting: QueryLoss("last"),
     )
 )
 _register(
-    Method(
+    _method(
         name="arm-bn",
         summary="Batch norm with the statistics of the domain's unlabelled images.",
         generates="norm statistics",
@@ -225,12 +232,10 @@ _register(
         expected="rotated MNIST, worst domain: 83.3 against 74.5 for erm (published)",
         options=DomainOptions,
         build=build_arm_bn,
-        visions=(DomainClassification.name,),
-        objective=lambda meta_learner, options, setting: QueryLoss("last"),
     )
 )
 _register(
-    Method(
+    _method(
         name="tent",
         summary="As arm-bn, then gradient steps on the entropy of the domain's unlabelled images.",
         generates="norm statistics",
@@ -240,12 +245,10 @@ _register(
         expected="small gains on corruptions, losses on small or mixed batches",
         options=TentOptions,
         build=build_tent,
-        visions=(DomainClassification.name,),
-        objective=lambda meta_learner, options, setting: QueryLoss("last"),
     )
 )
 _register(
-    Method(
+    _method(
         name="mldg",
         summary="One network, trained so that a step on some domains helps the others.",
         generates="nothing",
@@ -255,12 +258,11 @@ _register(
         expected="level with erm",
         options=MLDGOptions,
         build=build_erm,
-        visions=(DomainClassification.name,),
         objective=lambda meta_learner, options, setting: MLDGLoss(options.inner_lr, options.beta),
     )
 )
 _register(
-    Method(
+    _method(
         name="domain-film",
         summary="A hypernetwork that reads unlabelled images of a domain and writes FiLM for it.",
         generates="FiLM",
@@ -270,7 +272,5 @@ _register(
         expected="rotated MNIST, worst domain: 88.0 for ARM-CML against 74.5 for erm (published)",
         options=DomainFiLMOptions,
         build=build_domain_film,
-        visions=(DomainClassification.name,),
-        objective=lambda meta_learner, options, setting: QueryLoss("last"),
     )
 )
