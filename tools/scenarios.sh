@@ -65,8 +65,8 @@ digits='rotated-digits?size=16' outermost='0 degrees,75 degrees'
 
 if wanted pacs && [ -f $data/pacs_84.zip ]; then
   for domain in photo art_painting cartoon sketch; do
-    domains domains-pacs-$domain "domains:$data/pacs_84.zip?size=64" $domain 40 60 0 --queries 12 --tasks-per-batch 3 \
-      --lr 0.001 --learner efficientnet-lite0
+    domains domains-pacs-$domain "domains:$data/pacs_84.zip?size=64" $domain 40 40 0 --queries 12 --tasks-per-batch 3 \
+      --lr 0.0003 --learner efficientnet-lite0
   done
 fi
 

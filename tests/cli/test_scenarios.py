@@ -45,6 +45,17 @@ def test_domains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads((tmp_path / "results.json").read_text())["reference"] == "erm"
 
 
+def test_classes_that_are_too_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A comparison leaves small classes out of its trainings and of its episodes, as the single commands do."""
+    how = ("--ways", "2", "--queries", "2", "--min-images", "5", "--tasks", "2", "--adapt-steps", "0")
+    result = run(
+        capsys, "compare", "protonet", "--data", "glyphs?size=12", "--scenario", "multitask", "--steps",
+        "1", "--tasks-per-batch", "1", "--width", "16", *how, "--out", str(tmp_path),
+    )  # fmt: skip
+    assert result["protocol"]["min_images"] == 5
+    assert result["trained"]["protonet"]["training"]["min_images"] == 5
+
+
 def test_a_method_of_another_scenario_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["train", "maml", "--data", "rotated-digits", "--scenario", "domain", "--run", str(tmp_path / "r")])

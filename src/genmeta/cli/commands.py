@@ -140,6 +140,8 @@ class Compare:
     """Jitter of training images: none, affine, elastic or style (random colours, the same for a task)."""
     quarter_turns: bool = False
     """Count turned training classes as classes of their own, even where the data set does not."""
+    min_images: int = 0
+    """Leave out classes with fewer images."""
     init: str = ""
     """Checkpoint or run whose learner weights every training starts from."""
     lr: float = 1e-3

@@ -98,6 +98,7 @@ def _training(method: Method, command: Compare, row: str, seed: int) -> TrainCon
         scenario=command.protocol.scenario,
         hold_out=command.protocol.hold_out,
         labelled=command.protocol.labelled,
+        min_images=command.min_images,
         lr=command.lr,
         # training from scratch would not be that from a pretrained start
         init="" if method.name == "scratch" else command.init,
@@ -128,6 +129,7 @@ def _episodes(command: Compare) -> EvaluationConfig:
         adapt_steps=command.adapt_steps,
         calibration_tasks=command.calibration_tasks,
         seed=command.seed,
+        min_images=command.min_images,
         download=command.download,
         on_bad_image=command.on_bad_image,
     )
