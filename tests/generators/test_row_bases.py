@@ -12,7 +12,7 @@ from toys import normals, perturb
 
 import genmeta.generators
 from genmeta.core.types import Tokens
-from genmeta.generators import ConstantRow, MahalanobisRow, PrototypeRow, RidgeRow, RowBase
+from genmeta.generators import ConstantRow, MahalanobisRow, PrototypeRow, RidgeRow, RowBase, WithinClassRow
 
 D, WAYS = 4, 3
 BASES = {
@@ -20,6 +20,7 @@ BASES = {
     "prototype": PrototypeRow,
     "ridge": RidgeRow,
     "mahalanobis": lambda: MahalanobisRow(D),
+    "within": WithinClassRow,
 }
 every_base = pytest.mark.parametrize("name", BASES)
 
@@ -100,3 +101,47 @@ def test_the_constant_row_serves_any_number_of_classes() -> None:
 def test_labels_are_needed(name: str) -> None:
     with pytest.raises(TypeError, match="need labelled evidence"):
         base(name)(Tokens(normals(1, 2, D), None))
+
+
+def _metric(values: Tensor, classes: list[list[int]], ridge: float) -> Tensor:
+    """The definition, for one task: ``P ∝ (S / mean S_dd + λ I)⁻¹``."""
+    parts = [values[of] - values[of].mean(0) for of in classes]
+    scatter = sum((part.T @ part for part in parts), torch.zeros(D, D).double()) / (len(values) - len(classes))
+    metric = torch.linalg.inv(scatter / scatter.diagonal().mean() + ridge * torch.eye(D).double())
+    return metric / metric.diagonal().mean()
+
+
+@pytest.mark.parametrize("shots", [[3, 2, 2], [1, 2, 1], [9, 9, 9]])
+def test_within_class_rows_are_distances_in_the_metric_of_the_scatter(shots: list[int]) -> None:
+    """With fewer images than features and with more: both are one system, solved in its smaller form."""
+    rows, values = base("within"), normals(1, sum(shots), D)
+    labels = torch.repeat_interleave(torch.arange(WAYS), torch.tensor(shots))
+    classes = [(labels == k).nonzero()[:, 0].tolist() for k in range(WAYS)]
+    metric = _metric(values[0], classes, rows.log_ridge.exp().item())  # type: ignore[operator,union-attr]
+    written = rows(Tokens(values, F.one_hot(labels, WAYS).double()[None]))[0]
+    query, tau = normals(6, D), rows.log_temperature.exp().item()  # type: ignore[operator,union-attr]
+    logits = query @ written[:, :-1].T + written[:, -1]
+    gaps = [query - values[0, of].mean(0) for of in classes]
+    expected = torch.stack([-tau * ((gap @ metric) * gap).sum(1) for gap in gaps], 1)
+    torch.testing.assert_close(logits - logits[:, :1], expected - expected[:, :1], rtol=1e-8, atol=1e-8)
+
+
+def test_with_one_image_a_class_nothing_scatters() -> None:
+    values, membership = normals(2, WAYS, D), torch.eye(WAYS).double().expand(2, -1, -1)
+    rows, plain = WithinClassRow().double(), PrototypeRow().double()
+    torch.testing.assert_close(rows(Tokens(values, membership)), plain(Tokens(values, membership)))
+
+
+def test_later_classes_are_written_in_the_metric_of_the_first() -> None:
+    rows, (values, membership) = base("within"), evidence(1, shots=4)
+    first, later = Tokens(values, membership), Tokens(*evidence(1, shots=2))
+    kept = rows.later(first)
+    # the first ones again come out as they stand; later ones not as alone, and not otherwise for being many
+    torch.testing.assert_close(kept(first), rows(first))
+    assert not torch.allclose(kept(later), rows(later))
+    alone = Tokens(later.values[:, :2], later.membership[:, :2, :1])  # type: ignore[index]
+    torch.testing.assert_close(kept(alone)[:, 0], kept(later)[:, 0])
+    for other in ("prototype", "ridge", "mahalanobis"):
+        assert not BASES[other]().reads_earlier
+        same = base(other)
+        assert same.later(first) is same

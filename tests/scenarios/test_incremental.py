@@ -24,7 +24,7 @@ from genmeta.scenarios.incremental import (
     score_incremental,
 )
 from genmeta.scenarios.incremental_learners import Finetuning, WrittenRows
-from genmeta.scenarios.protocols import Protocol, incremental_rows
+from genmeta.scenarios.protocols import Protocol, incremental_rows, uncorrected
 from genmeta.tasks import ClassificationTasks
 from genmeta.tasks.sessions import IncrementalTasks, Session
 
@@ -34,7 +34,8 @@ def tiny() -> Learner:
 
 
 def rows_only(name: str) -> MetaLearner:
-    return build_method(name, tiny(), options={"generate": "rows"} if name == "hypernet" else {})
+    options = {"generate": "rows", "row_base": "within" if "within" in name else "prototype"}
+    return build_method(name.split(",")[0], tiny(), options=options if "hypernet" in name else {})
 
 
 def tasks(**changes: int) -> IncrementalTasks:
@@ -76,22 +77,23 @@ def test_another_order_is_the_same_classes_and_images() -> None:
         stream.reordered([0, 1, 1])
 
 
-@pytest.mark.parametrize("name", ["protonet", "ridge", "hypernet"])
-def test_the_order_of_sessions_changes_no_row_and_no_score_at_the_end(name: str) -> None:
-    """Rows are written from their own session alone, so a session's rows are the same whenever it comes."""
+@pytest.mark.parametrize("name", ["protonet", "ridge", "hypernet", "hypernet, within"])
+def test_the_order_of_sessions_changes_no_row_and_no_answer_at_the_end(name: str) -> None:
+    """Rows are written from their own session and the base, so a session's rows are the same whenever it comes."""
     stream = tasks().sample(seeded(0))
     meta_learner = rows_only(name)
-    ends, rows = [], []
+    rows, logits = [], []
     for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
         learner = WrittenRows(meta_learner)
-        scores, _ = run_stream(learner, stream.reordered(order), seeded(1))
-        places = [0, *(1 + order.index(at) for at in range(3))]
-        ends.append(scores[-1][places])
+        run_stream(learner, stream.reordered(order), seeded(1))
         starts = np.cumsum([0, 6, 2, 2])
-        rows.append(torch.cat([learner.rows[starts[at] : starts[at] + (6 if at == 0 else 2)] for at in places]))
-    for end, row in zip(ends[1:], rows[1:], strict=True):
+        places = [0, *(1 + order.index(at) for at in range(3))]
+        numbers = np.concatenate([np.arange(starts[at], starts[at] + (6 if at == 0 else 2)) for at in places])
+        rows.append(learner.rows[numbers])
+        logits.append(learner.answer(stream.query_images)[:, numbers])
+    for row, answer in zip(rows[1:], logits[1:], strict=True):
         torch.testing.assert_close(row, rows[0])
-        np.testing.assert_allclose(end, ends[0])
+        torch.testing.assert_close(answer, logits[0], rtol=1e-4, atol=1e-4)
 
 
 def test_base_and_new_classes_may_come_from_different_splits() -> None:
@@ -105,7 +107,23 @@ def test_base_and_new_classes_may_come_from_different_splits() -> None:
     assert found[1] | found[2] <= set(data.splits["test"].tolist())
 
 
-@pytest.mark.parametrize("name", ["protonet", "ridge", "hypernet"])
+def test_the_metric_of_the_base_session_is_what_later_rows_are_written_in() -> None:
+    stream, meta_learner = tasks(shots=3).sample(seeded(0)), rows_only("hypernet, within")
+    alone, after = WrittenRows(meta_learner), WrittenRows(meta_learner)
+    alone.learn(stream.sessions[1], seeded(1))
+    for session in stream.sessions[:2]:
+        after.learn(session, seeded(1))
+    assert not torch.allclose(after.rows[6:], alone.rows)
+    # of the base session nothing but the metric is kept, and its bytes count
+    assert after.memory_images == 0
+    size = tiny().feature_size
+    assert after.bytes_per_class == 4 * (size + 1) + 4 * size**2 / 8
+    # without what the generator adds, the rows are the closed form
+    assert torch.equal(uncorrected(meta_learner).row_base.log_ridge, meta_learner.row_base.log_ridge)  # type: ignore[arg-type]
+    assert uncorrected(meta_learner).scales[-1].item() == 0 != meta_learner.scales[-1].item()
+
+
+@pytest.mark.parametrize("name", ["protonet", "ridge", "hypernet", "hypernet, within"])
 def test_a_session_changes_no_old_row(name: str) -> None:
     learner = WrittenRows(rows_only(name))
     stream = tasks().sample(seeded(0))

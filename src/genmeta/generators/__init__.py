@@ -24,6 +24,7 @@ from genmeta.generators.row_bases import ConstantRow, PrototypeRow, RidgeRow, Ro
 from genmeta.generators.standardised import FittedGenerator, StandardisedGenerator
 from genmeta.generators.step_sizes import FixedStepSize, GeneratedStepSizes, LearnedStepSizes, StepSizes
 from genmeta.generators.vae import VariationalGenerator
+from genmeta.generators.within_class import WithinClassRow
 
 __all__ = [
     "AmortisedGaussian",
@@ -54,5 +55,6 @@ __all__ = [
     "StartWriter",
     "StepSizes",
     "VariationalGenerator",
+    "WithinClassRow",
     "Written",
 ]

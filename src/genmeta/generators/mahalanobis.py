@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genmeta.core import batching
 from genmeta.core.types import Tokens
-from genmeta.generators.row_bases import RowBase
+from genmeta.generators.row_bases import RowBase, memberships
 
 
 class MahalanobisRow(RowBase):
@@ -34,11 +34,9 @@ class MahalanobisRow(RowBase):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(16.0 / feature_size)))
 
     def forward(self, tokens: Tokens) -> Tensor:
-        if tokens.membership is None:
-            raise TypeError("closed-form rows need labelled evidence")
         features, present, mixing = tokens.values, tokens.present, torch.sigmoid(self.mixing)
         size, n_examples = features.shape[2], present.sum(1, keepdim=True)
-        means = batching.class_means(features, tokens.membership)
+        means = batching.class_means(features, memberships(tokens))
         centred = (features - batching.mean_of_present(features, present)[:, None]) * present
         identity_part, data_part = (1 - mixing) / size, mixing / n_examples
         gram = centred @ centred.transpose(1, 2)

@@ -14,11 +14,21 @@ from genmeta.core.types import Tokens
 
 
 class RowBase(nn.Module, ABC):
-    """Rows ``[T K R]`` from the support evidence."""
+    """Rows ``[T K R]`` from the support evidence.
+
+    Attributes:
+        reads_earlier: whether rows of classes that come in a later session depend on the classes before them.
+    """
+
+    reads_earlier = False
 
     @abstractmethod
     def forward(self, tokens: Tokens) -> Float[Tensor, "T K R"]:
         """The rows, in the order of the classes; ``tokens`` are labelled."""
+
+    def later(self, tokens: Tokens) -> RowBase:
+        """What writes the rows of classes that come after these, whose own rows stay as they are."""
+        return self
 
 
 class ConstantRow(RowBase):
@@ -38,7 +48,7 @@ class ConstantRow(RowBase):
         self.row = nn.Parameter(torch.zeros(classes, row_length) if classes else torch.zeros(row_length))
 
     def forward(self, tokens: Tokens) -> Tensor:
-        n_tasks, _, ways = _membership(tokens).shape
+        n_tasks, _, ways = memberships(tokens).shape
         return self.row.expand(n_tasks, ways, -1)
 
 
@@ -72,7 +82,7 @@ class RidgeRow(RowBase):
 
     def forward(self, tokens: Tokens) -> Tensor:
         # a place without evidence is a row of zeros, which changes nothing
-        targets, present = (_membership(tokens) > 0).to(tokens.values.dtype), tokens.present
+        targets, present = (memberships(tokens) > 0).to(tokens.values.dtype), tokens.present
         x = torch.cat([tokens.values * present, present], -1)
         gram = x @ x.transpose(1, 2)
         ridge = self.log_ridge.exp() * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
@@ -81,14 +91,15 @@ class RidgeRow(RowBase):
         return self.log_scale.exp() * rows + shift
 
 
-def _membership(tokens: Tokens) -> Tensor:
+def memberships(tokens: Tokens) -> Tensor:
+    """``[T N K]``, of labelled evidence."""
     if tokens.membership is None:
         raise TypeError("closed-form rows need labelled evidence")  # a programming error: the caller has the labels
     return tokens.membership
 
 
 def _means(tokens: Tokens) -> Tensor:
-    return batching.class_means(tokens.values, _membership(tokens))
+    return batching.class_means(tokens.values, memberships(tokens))
 
 
 def _distance_rows(means: Tensor, temperature: Tensor) -> Tensor:

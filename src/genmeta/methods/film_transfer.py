@@ -28,7 +28,7 @@ from genmeta.adapters.prototype_steps import SHARPNESS, left_out_logits, lonely,
 from genmeta.core.errors import UsageError, unknown
 from genmeta.core.spec import ParamSpec
 from genmeta.core.types import ROWS, Examples, Start, Weights
-from genmeta.generators import ConstantRow, FixedStepSize
+from genmeta.generators import ConstantRow, FixedStepSize, RowBase
 from genmeta.generators.film_start import FiLMStartGenerator, WrittenStart
 from genmeta.learners import Learner, Statistics
 from genmeta.methods.adapted import Adapted, State
@@ -222,7 +222,15 @@ class FilmTransfer(MetaLearner):
 
     # -- the meta-learner's interface -------------------------------------------------------------------------------
 
-    def start(self, support: Examples, ways: int, rng: torch.Generator, *, samples: int | None = None) -> Start:
+    def start(
+        self,
+        support: Examples,
+        ways: int,
+        rng: torch.Generator,
+        *,
+        samples: int | None = None,
+        row_base: RowBase | None = None,
+    ) -> Start:
         return self.adapt(support, ways, rng, steps=0, samples=samples).start
 
     def adapt(

@@ -23,6 +23,7 @@ from genmeta.generators import (
     RidgeRow,
     RowBase,
     StepSizes,
+    WithinClassRow,
 )
 from genmeta.learners import Learner
 from genmeta.methods.base import METHODS, Method, adapted_names, written_spec
@@ -30,7 +31,7 @@ from genmeta.methods.meta_learner import MetaLearner, Parts
 from genmeta.methods.objectives import QueryLoss, Setting
 from genmeta.vision import VisualTask
 
-ROW_BASES = ("prototype", "ridge", "constant")
+ROW_BASES = ("prototype", "ridge", "within", "constant")
 
 
 def make_row_base(name: str, row_length: int) -> RowBase:
@@ -39,6 +40,8 @@ def make_row_base(name: str, row_length: int) -> RowBase:
         return PrototypeRow()
     if name == "ridge":
         return RidgeRow()
+    if name == "within":
+        return WithinClassRow()
     if name == "constant":
         return ConstantRow(row_length)
     raise unknown("row base", name, ROW_BASES)
@@ -50,7 +53,8 @@ class HyperNetOptions:
 
     Attributes:
         generate: ``rows``, ``film`` (scales, shifts and rows), ``all`` (every tensor, by chunks).
-        row_base: what the generated rows correct: ``prototype``, ``ridge`` or ``constant``.
+        row_base: what the generated rows correct: ``prototype``, ``ridge``, ``within`` (class means in a metric that
+            the scatter within classes tells) or ``constant``.
         context: size of the encoder's context vectors.
         hidden: width of the generator.
         chunk: weights per chunk where there are many.

@@ -121,7 +121,15 @@ class MetaLearner(nn.Module):
 
     # -- start ------------------------------------------------------------------------------------------------------
 
-    def start(self, support: Examples, ways: int, rng: torch.Generator, *, samples: int | None = None) -> Start:
+    def start(
+        self,
+        support: Examples,
+        ways: int,
+        rng: torch.Generator,
+        *,
+        samples: int | None = None,
+        row_base: RowBase | None = None,
+    ) -> Start:
         """Generates θ₀ and α from the support set.
 
         Args:
@@ -130,9 +138,18 @@ class MetaLearner(nn.Module):
             rng: noise of the generators.
             samples: draws ``S`` for each task; the result then holds ``T * S`` tasks, those of a task in a row.
                 By default the method's own number.
+            row_base: of :meth:`later`, where these classes come after others.
         """
         samples = samples or self.samples
-        return self._start(support, ways, rng, samples, FeatureMemory(self.learner, support.images, self._names))
+        memory = FeatureMemory(self.learner, support.images, self._names)
+        return self._start(support, ways, rng, samples, memory, row_base=row_base)
+
+    def later(self, support: Examples, ways: int) -> RowBase:
+        """What the rows of classes that come after those of this support set are built on."""
+        if not self.row_base.reads_earlier:
+            return self.row_base
+        features, _ = self.learner.features(support.images)
+        return self.row_base.later(self.vision.tokens(features, support.targets, ways))
 
     def _start(
         self,
@@ -143,6 +160,7 @@ class MetaLearner(nn.Module):
         memory: FeatureMemory,
         evidence: Examples | None = None,
         kept: Weights | None = None,
+        row_base: RowBase | None = None,
     ) -> Start:
         n_tasks = support.images.shape[0]
         context = self._context(support, ways, samples, memory)
@@ -156,7 +174,8 @@ class MetaLearner(nn.Module):
         if isinstance(self.row_base, ConstantRow):
             rows = self.row_base.row.expand(n_tasks * samples, ways, -1)
         else:
-            rows = self._base_rows(support, ways, samples, weights, memory, rewritten)
+            base = row_base or self.row_base
+            rows = self._base_rows(base, support, ways, samples, weights, memory, rewritten)
         if self.row_generator is not None and context is not None and context.classes is not None:
             classes = context.classes.flatten(0, 1)
             if isinstance(self.row_generator, GuidedGenerator):
@@ -230,7 +249,14 @@ class MetaLearner(nn.Module):
         return weights, written.cost
 
     def _base_rows(
-        self, support: Examples, ways: int, samples: int, weights: Weights, memory: FeatureMemory, rewritten: bool
+        self,
+        base: RowBase,
+        support: Examples,
+        ways: int,
+        samples: int,
+        weights: Weights,
+        memory: FeatureMemory,
+        rewritten: bool,
     ) -> Tensor:
         if rewritten:
             support = support.repeat(samples)
@@ -240,7 +266,7 @@ class MetaLearner(nn.Module):
             features = batching.repeat(memory.features({}, None, graph=True)[0], samples)
             support = support.repeat(samples)
         tokens: Tokens = self.vision.tokens(features, support.targets, ways)
-        rows: Tensor = self.row_base(tokens)
+        rows: Tensor = base(tokens)
         return rows
 
     # -- adapt and answer -------------------------------------------------------------------------------------------

@@ -36,9 +36,11 @@ class SessionsLoss(Objective):
             )
         groups = _groups(task.ways, self.most, rng)
         for chunk in meta_learner.chunks(task):
-            written, cost = [], torch.zeros(chunk.n_tasks)
+            written, cost, base = [], torch.zeros(chunk.n_tasks), None
             for group in groups:
-                start = meta_learner.start(_of_classes(chunk.support, group), len(group), rng, samples=1)
+                support = _of_classes(chunk.support, group)
+                start = meta_learner.start(support, len(group), rng, samples=1, row_base=base)
+                base = base or meta_learner.later(support, len(group))
                 written.append(start.weights[ROWS])
                 cost = cost.to(start.cost) + start.cost / len(groups)
             features, _ = meta_learner.learner.features(chunk.query.images)

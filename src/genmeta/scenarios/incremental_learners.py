@@ -12,6 +12,7 @@ from torch import Tensor
 from genmeta.core import batching
 from genmeta.core.errors import UsageError
 from genmeta.core.types import ROWS
+from genmeta.generators import RowBase
 from genmeta.learners import Learner
 from genmeta.methods import MetaLearner
 from genmeta.scenarios.incremental import IncrementalLearner
@@ -23,6 +24,9 @@ BATCH = 500
 
 class WrittenRows(IncrementalLearner):
     """A meta-learner writes the rows of each session's classes; they are appended, and no old row changes.
+
+    What later rows are built on may be read from the base session (:meth:`~genmeta.methods.MetaLearner.later`): a
+    metric is then kept, and no image.
 
     Shared weights cannot differ by session (all classes answer on the same features), so the meta-learner has to write
     rows alone. With ``protonet`` this is the nearest class mean on its features (Mensink et al., "Distance-based image
@@ -46,10 +50,13 @@ class WrittenRows(IncrementalLearner):
             )
         self._meta_learner = meta_learner.eval()
         self._rows: list[Tensor] = []
+        self._base: RowBase | None = None
 
     def learn(self, session: Session, rng: torch.Generator) -> None:
         with torch.no_grad():
-            start = self._meta_learner.start(session.support, session.ways, rng, samples=1)
+            start = self._meta_learner.start(session.support, session.ways, rng, samples=1, row_base=self._base)
+            if self._base is None:
+                self._base = self._meta_learner.later(session.support, session.ways)
         self._rows.append(start.weights[ROWS][0])
 
     def answer(self, images: Tensor) -> Tensor:
@@ -62,7 +69,8 @@ class WrittenRows(IncrementalLearner):
 
     @property
     def bytes_per_class(self) -> float:
-        return float(self._rows[0][0].numel() * self._rows[0].element_size())
+        kept = 0 if self._base is None else sum(it.numel() * it.element_size() for it in self._base.buffers())
+        return float(self._rows[0][0].numel() * self._rows[0].element_size() + kept / len(self.rows))
 
 
 class Finetuning(IncrementalLearner):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
+import torch
 
 from genmeta.core.errors import UsageError, unknown
 from genmeta.core.settings import SCENARIOS
@@ -75,6 +77,8 @@ def incremental_rows(
 ) -> dict[str, IncrementalScores]:
     """Every checkpoint, and on the features of each the nearest class mean; fine-tuning and replay on the first's.
 
+    Where later rows are written in a metric of the base session, also what that does without the generator.
+
     Args:
         trained: row -> checkpoint; all have to read images of one shape.
         data: data spec.
@@ -111,6 +115,8 @@ def incremental_rows(
         rows[name] = learner, partial(WrittenRows, each.meta_learner)
         if each.method != "protonet":
             rows[f"class means on {name}'s features"] = learner, partial(WrittenRows, class_means(learner))
+        if each.meta_learner.row_base.reads_earlier:
+            rows[f"{name}'s metric alone"] = learner, partial(WrittenRows, uncorrected(each.meta_learner))
     base = first.meta_learner.learner
     rows["fine-tuning"] = base, partial(Finetuning, base)
     rows[f"replay, {protocol.memory} a class"] = base, partial(Finetuning, base, memory=protocol.memory)
@@ -132,6 +138,14 @@ def incremental_rows(
 def class_means(learner: Learner) -> MetaLearner:
     """The nearest class mean on a learner's features."""
     return build_method("protonet", learner)
+
+
+def uncorrected(meta_learner: MetaLearner) -> MetaLearner:
+    """The same with the rows as they are before the generator corrects them."""
+    plain = copy.deepcopy(meta_learner)
+    with torch.no_grad():
+        plain.scales[-1] = 0.0
+    return plain
 
 
 def domain_rows(
