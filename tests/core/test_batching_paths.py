@@ -18,7 +18,7 @@ from torch import Tensor
 from toys import normals
 
 from genmeta.core import batching
-from genmeta.core.batching import After, Operation, Path, fused, native
+from genmeta.core.batching import After, Operation, Path, fused, native, winograd
 from genmeta.core.errors import RunError, UsageError
 
 Compute = Callable[..., Any]
@@ -54,6 +54,19 @@ def conv2d_cases() -> Iterator[Case]:
             return torch.cat([F.conv2d(parts[t], task_of(weight, t, 4), stride=s, padding=padding) for t in range(n)])
 
         yield Case([images, weight], call, plain, (images, weight, n_tasks, stride, None))
+    # channels that fill vectors, and sizes for every tile, whole and cut off
+    for (height, width), (inputs, outputs) in itertools.product(
+        ((3, 3), (4, 4), (5, 5), (9, 14), (1, 2)), ((16, 16), (32, 16))
+    ):
+        images, weight = normals(3, inputs, height, width), normals(outputs, inputs, 3, 3) / inputs**0.5
+
+        def call_one(compute: Compute, inputs: list[Tensor]) -> Tensor:
+            return compute(*inputs, 1, 1, None)
+
+        def plain_one(images: Tensor, weight: Tensor) -> Tensor:
+            return F.conv2d(images, weight, padding=1)
+
+        yield Case([images, weight], call_one, plain_one, (images, weight, 1, 1, None))
 
 
 def norm_inputs() -> Iterator[tuple[int, bool, After]]:
@@ -117,10 +130,64 @@ def batch_norm_cases() -> Iterator[Case]:
         yield Case(inputs, call, plain, (inputs[0], None, *inputs[2:], n_tasks, after))
 
 
+def conv_norm_cases() -> Iterator[Case]:
+    afters = (After(True, 0.0), After(True, 1.0), After(True, 0.2), After(False, 0.0))
+    for n_tasks, per_task, after, groups, channels in itertools.product((1, 2), (False, True), afters, (0, 4), (1, 3)):
+        lead, width = [n_tasks] if per_task else [], 48 if channels == 1 else 16
+        # odd sizes: the last row and column are not pooled, but counted
+        images, queries = normals(n_tasks * 2, channels, 5, 7), normals(n_tasks * 3, channels, 5, 7, seed=1)
+        # common kernels under scales of each task are what FiLM makes
+        kernel = normals(*([n_tasks] if per_task and after.slope == 1.0 else []), width, channels, 3, 3, seed=2)
+        inputs = [kernel, normals(*lead, width, seed=3), normals(*lead, width, seed=4)]
+
+        def call(
+            compute: Compute,
+            inputs: list[Tensor],
+            n: int = n_tasks,
+            g: int = groups,
+            a: After = after,
+            shown: tuple[Tensor, Tensor] = (images, queries),
+        ) -> Tensor:
+            support, query = (each.to(inputs[0].dtype) for each in shown)
+            first, statistics = compute(support, *inputs, n, g, None, a, None)
+            second, again = compute(query, *inputs, n, g, statistics, a, {})
+            assert again is statistics
+            return torch.cat([each.flatten() for each in (first, second, *(statistics or ()))])
+
+        def plain(
+            weight: Tensor,
+            scale: Tensor,
+            shift: Tensor,
+            n: int = n_tasks,
+            g: int = groups,
+            a: After = after,
+            shown: tuple[Tensor, Tensor] = (images, queries),
+        ) -> Tensor:
+            out: list[list[Tensor]] = [[], [], [], []]
+            for t in range(n):
+                maps = [F.conv2d(each.unflatten(0, (n, -1))[t], task_of(weight, t, 4), padding=1) for each in shown]
+                mean = maps[0].mean((0, 2, 3), keepdim=True)
+                variance = (maps[0] - mean).square().mean((0, 2, 3), keepdim=True)
+                own = [task_of(each, t, 1) for each in (scale, shift)]
+                for each, kept in zip(maps, out[:2], strict=True):
+                    normal = (each - mean) / (variance + 1e-5).sqrt() * own[0][:, None, None] + own[1][:, None, None]
+                    kept.append(follow(F.group_norm(each, g, *own) if g else normal, a))
+                if not g:
+                    out[2].append(mean)
+                    out[3].append(variance)
+            return torch.cat([part.flatten() for parts in out for part in parts])
+
+        yield Case(inputs, call, plain, (images, *inputs, n_tasks, groups, None, after, None))
+
+
+#: Paths that need the compiled kernels.
+COMPILED = ("fused", "tiles", "from patches")
+
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "conv2d": conv2d_cases,
     "group_norm": group_norm_cases,
     "support_batch_norm": batch_norm_cases,
+    "conv_norm": conv_norm_cases,
 }
 PATHS = [(operation, path) for operation in batching.OPERATIONS for path in operation.paths]
 NAMES = [f"{operation.name}: {path.name}" for operation, path in PATHS]
@@ -131,7 +198,7 @@ def fitting(operation: Operation, path: Path) -> list[Case]:
 
 
 def check_path(operation: Operation, path: Path) -> None:
-    if path.name == "fused" and native.library() is None:
+    if path.name in COMPILED and native.library() is None:
         pytest.skip("no C++ compiler here")
     cases = fitting(operation, path)
     assert cases, f"no case fits the path {path.name!r} of {operation.name!r}: it has no law"
@@ -146,7 +213,7 @@ def test_path_equals_the_plain_loop(operation: Operation, path: Path) -> None:
 
 @pytest.mark.parametrize("operation,path", PATHS, ids=NAMES)
 def test_path_in_single_precision(operation: Operation, path: Path) -> None:
-    if path.name == "fused" and native.library() is None:
+    if path.name in COMPILED and native.library() is None:
         pytest.skip("no C++ compiler here")
     for case in fitting(operation, path)[::3]:
         inputs = [x.float() for x in case.inputs]
@@ -190,12 +257,17 @@ def test_the_choice_of_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose(grey, normals(6, 1, 3, 3), 2, 1, None).name == "one product"
     assert choose(images, kernel, 2, 1, None).name == "common kernels"
     assert choose(images, written, 2, 1, None).name == "task by task"
+    wide, kernels = normals(4, 16, 4, 4), normals(16, 16, 3, 3)
+    if native.library() is not None:
+        assert choose(wide, kernels, 2, 1, None).name == "tiles"
+        assert choose(wide, kernels, 2, 2, None).name == "common kernels"
     monkeypatch.setenv("GENMETA_KERNELS", "off")
-    for operation in batching.OPERATIONS[1:]:
+    assert choose(wide, kernels, 2, 1, None).name == "common kernels"
+    for operation in batching.OPERATIONS[1:3]:
         assert operation.choose(images).name == "plain"
     if native._load()[0] is not None:
         monkeypatch.setenv("GENMETA_KERNELS", "on")
-        for operation in batching.OPERATIONS[1:]:
+        for operation in batching.OPERATIONS[1:3]:
             assert operation.choose(images).name == "fused"
             assert operation.choose(images.half()).name == "plain"
             assert operation.choose(images.to("meta")).name == "plain"
@@ -266,6 +338,89 @@ class TestFused:
         (second,) = torch.autograd.grad(first.pow(2).sum(), images, create_graph=True)
         with pytest.raises(RuntimeError, match="once_differentiable"):
             second.sum().backward()
+
+
+@pytest.mark.skipif(native.library() is None, reason="no C++ compiler here")
+class TestTilesAndPatches:
+    """What is true of the compiled convolutions alone."""
+
+    @pytest.mark.parametrize("size", [3, 8, 10, 14])
+    def test_tiles_are_nearly_as_exact_as_sums(self, size: int) -> None:
+        # tiles of 3, 4 and 5 pixels, in float32, under images like those behind a ReLU
+        images, weight = normals(4, 64, size, size).relu().float(), normals(64, 64, 3, 3).float() / 24
+        exact = F.conv2d(images.double(), weight.double(), padding=1)
+        assert (winograd.convolve(images, weight) - exact).abs().max() < 1e-5 * exact.abs().max()
+
+    def test_third_derivatives(self) -> None:
+        def third(compute: Compute, inputs: list[Tensor]) -> list[Tensor]:
+            leaves = [tensor.clone().requires_grad_() for tensor in inputs]
+            value = compute(*leaves).pow(4).sum()
+            for _ in range(2):
+                value = sum(g.pow(2).sum() for g in torch.autograd.grad(value, leaves, create_graph=True))
+            return list(torch.autograd.grad(value, leaves))
+
+        images, weight = 0.1 * normals(2, 16, 5, 4), 0.1 * normals(16, 16, 3, 3)
+        ones = torch.ones(16, dtype=torch.float64)
+        for fast, plain, inputs in (
+            (winograd.convolve, lambda x, w: F.conv2d(x, w, padding=1), [images, weight]),
+            (
+                lambda w, a: batching.conv_norm(images[:, :1], w, a, ones, 1, 4, None, After(True, 0.0))[0],
+                lambda w, a: F.relu(F.max_pool2d(F.group_norm(F.conv2d(images[:, :1], w, padding=1), 4, a, ones), 2)),
+                [weight[:, :1], ones],
+            ),
+        ):
+            for got, want in zip(third(fast, inputs), third(plain, inputs), strict=True):
+                torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9 * float(want.abs().max()))
+
+    @pytest.mark.parametrize("groups", [0, 4])
+    def test_blank_paper(self, groups: int) -> None:
+        # equal maxima everywhere, and channels without any variance
+        blank = torch.zeros(2, 1, 8, 8, dtype=torch.float64)
+        blank[0, :, 2:4, 1:5] = 1.0
+        inputs = [normals(16, 1, 3, 3), normals(16, seed=1), normals(16, seed=2)]
+        from_patches, one_by_one = batching.CONV_NORM.paths
+        rest = (1, groups, None, After(True, 0.0), None)
+        check_equal(
+            lambda *inputs: from_patches.compute(blank, *inputs, *rest)[0],
+            lambda *inputs: one_by_one.compute(blank, *inputs, *rest)[0],
+            inputs,
+        )
+
+    @pytest.mark.parametrize("offset", [0.0, 1e3])
+    def test_statistics_are_sound(self, offset: float) -> None:
+        # a large mean over a small spread; at the edge are zeros, which spread too
+        images = (normals(4, 1, 40, 40) + offset).float()
+        weight, ones = normals(16, 1, 3, 3).float(), torch.ones(16)
+        _, taken = batching.conv_norm(images, weight, ones, ones, 1, 0, None, After(True, 0.0))
+        assert taken is not None
+        exact = torch.var_mean(F.conv2d(images.double(), weight.double(), padding=1), (0, 2, 3), correction=0)
+        torch.testing.assert_close(taken[1][0].double(), exact[0], rtol=1e-4, atol=0)
+        torch.testing.assert_close(taken[0][0].double(), exact[1], rtol=1e-5, atol=1e-6)
+
+    def test_what_is_not_a_number_stays_visible(self) -> None:
+        images = normals(1, 1, 4, 4).index_put((torch.tensor(0),) * 4, torch.tensor(float("nan"), dtype=torch.float64))
+        ones = torch.ones(16, dtype=torch.float64)
+        out, _ = batching.conv_norm(images, normals(16, 1, 3, 3), ones, ones, 1, 4, None, After(True, 0.0))
+        assert out.isnan().any()
+        assert winograd.convolve(images.expand(1, 16, 4, 4), normals(16, 16, 3, 3)).isnan().any()
+
+    def test_threads_change_nothing(self) -> None:
+        images, grey = normals(7, 16, 12, 12), normals(7, 1, 12, 12)
+        weight, first = normals(16, 16, 3, 3), normals(16, 1, 3, 3)
+        ones, before = torch.ones(16, dtype=torch.float64), torch.get_num_threads()
+
+        def both(x: Tensor, w: Tensor, f: Tensor) -> Tensor:
+            block, _ = batching.conv_norm(grey, f, ones, ones, 1, 4, None, After(True, 0.0))
+            return torch.cat([winograd.convolve(x, w).flatten(), block.flatten()])
+
+        got = []
+        try:
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                got.append(derivatives(both, [images, weight, first]))
+        finally:
+            torch.set_num_threads(before)
+        assert all(torch.equal(g, w) for more in got[1:] for g, w in zip(more, got[0], strict=True))
 
 
 class TestWithoutACompiler:

@@ -174,9 +174,25 @@ class Pass:
 
     def conv(self, name: str, images: Tensor, stride: int = 1) -> Tensor:
         """The convolution called ``name``."""
-        # patches of images that a gradient is wanted for belong to one graph
-        kept = self._patches if images is self._input and not images.requires_grad else None
+        kept = self._kept(images)
         return batching.conv2d(images, self[f"{name}.weight"], self.n_tasks, stride, kept, self._precision)
+
+    def _kept(self, images: Tensor) -> batching.Patches | None:
+        """What is kept of these images: patches of images that a gradient is wanted for belong to one graph."""
+        return self._patches if images is self._input and not images.requires_grad else None
+
+    def block(self, conv: str, norm: str, images: Tensor, *, pool: bool, slope: float) -> Tensor:
+        """:meth:`conv` of stride 1, then :meth:`norm`, computed together where that is faster."""
+        layer = self._norms[norm]
+        if type(layer) is not Norm or self._precision is not None:
+            return self.norm(norm, self.conv(conv, images), pool=pool, slope=slope)
+        given, after = self.given.get(norm) if self.given else None, batching.After(pool, slope)
+        groups = layer.groups if layer.kind == "group" else 0
+        tensors = self[f"{conv}.weight"], self[f"{norm}.scale"], self[f"{norm}.shift"]
+        out, taken = batching.conv_norm(images, *tensors, self.n_tasks, groups, given, after, self._kept(images))
+        if taken is not None:
+            self.taken[norm] = taken
+        return out
 
     def norm(self, name: str, images: Tensor, *, pool: bool = False, slope: float = 1.0) -> Tensor:
         """The normalisation called ``name``, then a 2×2 max-pool, then a leaky ReLU of a slope (0: ReLU, 1: none)."""

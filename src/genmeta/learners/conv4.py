@@ -31,9 +31,8 @@ class Conv4(Learner):
     def forward_pass(self, images: Tensor, run: Pass) -> Tensor:
         x = run.flat(images)
         for i in range(BLOCKS):
-            x = run.conv(f"blocks.{i}.conv", x)
             # an image of 8 to 15 pixels has nothing left to pool in the last blocks; and features of either sign:
             # positive ones all point the same way, which gradient steps on rows suffer from
             pool, slope = min(x.shape[-2:]) > 1, 0.0 if i < BLOCKS - 1 else 1.0
-            x = run.norm(f"blocks.{i}.norm", x, pool=pool, slope=slope)
+            x = run.block(f"blocks.{i}.conv", f"blocks.{i}.norm", x, pool=pool, slope=slope)
         return x.flatten(1).unflatten(0, (images.shape[0], -1))

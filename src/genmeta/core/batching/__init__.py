@@ -8,12 +8,14 @@ respect to per-task weights is the stack of per-task gradients, so nothing else 
 and no function transform is involved: second derivatives are autograd's own.
 
 Operations with several formulations (:mod:`~genmeta.core.batching.paths`) choose by what they are given: on a CPU the
-first convolution is one matrix product of patches cut out once, and norm, pooling and activation are one compiled
-operation where there is a compiler; on a GPU tasks with kernels of their own are groups of one convolution.
+first convolution is a product of patches cut out once, and where there is a compiler the first block is one operation,
+norm, pooling and activation of the others are another, and 3×3 convolutions take a fraction of the products that a sum
+has; on a GPU tasks with kernels of their own are groups of one convolution.
 
 Exactness is a law: ``tests/core/test_batching.py`` holds every path against a plain Python loop in float64.
 """
 
+from genmeta.core.batching.blocks import CONV_NORM, conv_norm
 from genmeta.core.batching.convolutions import CONV2D, Patches, conv2d, same_conv2d
 from genmeta.core.batching.layers import (
     Images,
@@ -39,10 +41,10 @@ from genmeta.core.batching.norms import (
 from genmeta.core.batching.paths import Operation, Path
 
 #: Every operation with a choice of formulations.
-OPERATIONS = (CONV2D, GROUP_NORM, BATCH_NORM)
+OPERATIONS = (CONV2D, GROUP_NORM, BATCH_NORM, CONV_NORM)
 
 __all__ = [
     "OPERATIONS", "Operation", "Path", "After", "NOTHING", "Images", "Moments", "Patches",
-    "flat", "conv2d", "same_conv2d", "group_norm", "support_batch_norm", "modulate", "linear", "unit",
+    "flat", "conv2d", "conv_norm", "same_conv2d", "group_norm", "support_batch_norm", "modulate", "linear", "unit",
     "class_logits", "class_means", "mean_of_present", "mean_probabilities", "repeat",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genmeta.core.batching import native, winograd
 from genmeta.core.batching.layers import Images
 from genmeta.core.batching.paths import Operation, Path, always
 
@@ -84,16 +85,25 @@ def _native(images: Tensor, weight: Tensor, n_tasks: int, stride: int, patches: 
     return _channels_last(F.conv2d(images, weight, stride=stride, padding=weight.shape[-1] // 2))
 
 
-def _as_product(images: Tensor, weight: Tensor, n_tasks: int, stride: int, patches: Patches | None) -> Tensor:
-    """One matrix product of patches and kernels; fast where there are few input channels, grey images above all."""
-    (batch, _, height, width), size = images.shape, weight.shape[-1]
-    kept = {} if patches is None else patches
+def cut_out(images: Tensor, size: int, stride: int, kept: Patches) -> Tensor:
+    """Patches ``[B*H'*W' C*k*k]`` of images, those that are kept already or cut out now and kept."""
     if (size, stride) not in kept:
         columns = F.unfold(images, size, padding=size // 2, stride=stride).transpose(1, 2)
         kept[size, stride] = columns.reshape(-1, columns.shape[-1])
-    out = kept[size, stride] @ weight.flatten(1).t()
+    return kept[size, stride]
+
+
+def _as_product(images: Tensor, weight: Tensor, n_tasks: int, stride: int, patches: Patches | None) -> Tensor:
+    """One matrix product of patches and kernels; fast where there are few input channels, grey images above all."""
+    (batch, _, height, width), size = images.shape, weight.shape[-1]
+    out = cut_out(images, size, stride, {} if patches is None else patches) @ weight.flatten(1).t()
     heights, widths = ((side + 2 * (size // 2) - size) // stride + 1 for side in (height, width))
     return out.view(batch, heights, widths, -1).permute(0, 3, 1, 2)
+
+
+def _by_tiles(images: Tensor, weight: Tensor, n_tasks: int, stride: int, patches: Patches | None) -> Tensor:
+    """Winograd's minimal filtering: a 3×3 convolution with a quarter of its multiplications and some additions."""
+    return winograd.convolve(images, weight)
 
 
 def _as_groups(images: Tensor, weight: Tensor, n_tasks: int, stride: int, patches: Patches | None) -> Tensor:
@@ -112,6 +122,14 @@ def _one_by_one(images: Tensor, weight: Tensor, n_tasks: int, stride: int, patch
 
 def _common(images: Tensor, weight: Tensor, *_: object) -> bool:
     return weight.ndim == 4
+
+
+def _tiled(images: Tensor, weight: Tensor, n_tasks: int, stride: int, *_: object) -> bool:
+    return weight.ndim == 4 and winograd.fits(images, weight, stride)
+
+
+def _compiled(images: Tensor, *_: object) -> bool:
+    return native.usable(images)
 
 
 def _written(images: Tensor, weight: Tensor, *_: object) -> bool:
@@ -133,6 +151,7 @@ def _channels_last(images: Images) -> Images:
 CONV2D = Operation(
     "conv2d",
     Path("one product", _common, _small_patch_on_cpu, _as_product),
+    Path("tiles", _tiled, _compiled, _by_tiles),
     Path("common kernels", _common, always, _native),
     Path("tasks as groups", _written, _off_cpu, _as_groups),
     Path("task by task", _written, always, _one_by_one),

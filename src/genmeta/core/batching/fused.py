@@ -5,7 +5,6 @@ The formulas stand in ``kernels.cpp``. A third derivative is refused by autograd
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any, NamedTuple
 
 import torch
@@ -33,15 +32,6 @@ class Cells(NamedTuple):
     per_row: int
     pool: bool
     slope: float
-
-
-def usable(images: Tensor) -> bool:
-    """Whether the kernels can take these images: real CPU numbers of a type they know, and no tracing or transform."""
-    plain = type(images) in (Tensor, torch.nn.Parameter) and images.device.type == "cpu"
-    if not plain or images.dtype not in (torch.float32, torch.float64) or images.numel() == 0:
-        return False
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
-    return not traced and not torch._C._functorch.peek_interpreter_stack() and native.library() is not None
 
 
 def norm_pool(
@@ -77,17 +67,12 @@ def _like(tensor: Tensor) -> Tensor:
 
 
 def _call(name: str, images: Tensor, cells: Cells, fixed: bool, *arguments: Tensor | None) -> None:
-    library = native.library()
-    if library is None:
-        raise TypeError("the kernels were there a moment ago")
     batch, channels, height, width = images.shape
     shape = native.Shape(
         batch, height, width, channels, cells.span, cells.width, cells.per_row,
         int(cells.pool), int(fixed), torch.get_num_threads(), cells.slope, EPS,
     )  # fmt: skip
-    function = library[f"{name}_{'float' if images.dtype == torch.float32 else 'double'}"]
-    pointers = [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in (images, *arguments)]
-    function(ctypes.byref(shape), *pointers)
+    native.call(name, images.dtype, shape, images, *arguments)
 
 
 def _double(tensor: Tensor | None) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Compiles ``kernels.cpp`` at first use, and does without where that is not possible.
+"""Compiles the kernels, the ``.cpp`` files beside this one, at first use, and does without where that is not possible.
 
 The library is kept under ``$GENMETA_KERNELS_CACHE`` or ``~/.cache/genmeta/kernels`` by a name made of everything it
 depends on: the source, the compiler and its flags, the processor's features and torch's version. It is built beside its
@@ -21,10 +21,12 @@ import tempfile
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from genmeta.core.errors import RunError, unknown
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.cpp", "patches.cpp", "winograd.cpp"))
+HEADER = Path(__file__).with_name("vectors.h")
 CHOICES = ("auto", "off", "on")
 FLAGS = (
     "-O3",
@@ -35,10 +37,13 @@ FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=fast",
+    "-fno-ipa-cp-clone",  # of long straight code: it gains nothing and takes most of the time
 )
 #: With several threads, on the OpenMP runtime that torch has loaded already; or with one.
 VARIANTS = (("-fopenmp",), ("-fopenmp-simd",), ())
 SECONDS = 120
+#: Kernels that hold vectors in registers take channels in multiples of this many, a vector of the widest processors.
+LANES = 16
 
 
 class Shape(ctypes.Structure):
@@ -78,6 +83,24 @@ def library() -> ctypes.CDLL | None:
     return found
 
 
+def usable(tensor: Tensor) -> bool:
+    """Whether the kernels can take this tensor: real CPU numbers of a type they know, and no tracing or transform."""
+    plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.device.type == "cpu"
+    if not plain or tensor.dtype not in (torch.float32, torch.float64) or tensor.numel() == 0:
+        return False
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+    return not traced and not torch._C._functorch.peek_interpreter_stack() and library() is not None
+
+
+def call(name: str, dtype: torch.dtype, shape: ctypes.Structure, *arguments: Tensor | int | None) -> None:
+    """Runs a kernel: tensors as pointers to their numbers, ``None`` as a null pointer."""
+    found = library()
+    if found is None:
+        raise TypeError("the kernels were there a moment ago")
+    values = [a if isinstance(a, int) else ctypes.c_void_p(None if a is None else a.data_ptr()) for a in arguments]
+    found[f"{name}_{'float' if dtype == torch.float32 else 'double'}"](ctypes.byref(shape), *values)
+
+
 @functools.cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
@@ -95,7 +118,14 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
 
 def _built(compiler: str, variant: tuple[str, ...]) -> Path:
     """The library, built if it is not there."""
-    parts = [SOURCE.read_text(encoding="utf-8"), compiler, *FLAGS, *variant, _processor(), torch.__version__]
+    parts = [
+        *(source.read_text(encoding="utf-8") for source in (HEADER, *SOURCES)),
+        compiler,
+        *FLAGS,
+        *variant,
+        _processor(),
+        torch.__version__,
+    ]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     path = _directory() / f"kernels-{key}.so"
     if path.is_file():
@@ -103,7 +133,7 @@ def _built(compiler: str, variant: tuple[str, ...]) -> Path:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     try:
-        command = [compiler, *FLAGS, str(SOURCE), *variant, "-o", name]
+        command = [compiler, *FLAGS, *map(str, SOURCES), *variant, "-o", name]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS)
         os.replace(name, path)
     finally:

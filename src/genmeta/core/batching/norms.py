@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmeta.core.batching import fused
+from genmeta.core.batching import fused, native
 from genmeta.core.batching.layers import Images
 from genmeta.core.batching.paths import Operation, Path, always
 
@@ -176,7 +176,7 @@ def _fused_batch_norm(
 
 
 def _compiled(images: Images, *_: object) -> bool:
-    return fused.usable(images)
+    return native.usable(images)
 
 
 GROUP_NORM = Operation(
