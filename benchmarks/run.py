@@ -35,7 +35,7 @@ import work
 from loaders import loaders
 from work import Cell
 
-from genmeta.core.batching import fused
+from genmeta.core.batching import native
 from genmeta.core.files import write_json, write_text
 from genmeta.engine.runtime import keep_freed_memory
 from genmeta.scenarios import provenance
@@ -368,7 +368,7 @@ def main() -> None:
             "command": shlex.join(["python", *sys.argv]),
             "rounds": given.rounds,
             "gemm_peak_gflops": round(peak, 1),
-            "compiled_kernels": fused.native.library() is not None,
+            "compiled_kernels": native.library() is not None,
             "skipped": missing,
         }
         write_json(out, result)

@@ -81,26 +81,21 @@ def _from_patches(
     kept = {} if kept is None else kept
     batch, _, height, width = images.shape
     patched = patches.Patched(cut_out(images, weight.shape[-1], 1, kept), batch, height, width)
-    kernels = weight.flatten(1).t().double()
-    taken = None
-    if groups:
-        mean, variance = patches.channel_moments(kernels, *_moments(patched, batch, kept))
-        mean, variance = mean.unflatten(1, (groups, -1)), variance.unflatten(1, (groups, -1))
-        centre = mean.mean(-1, keepdim=True)
-        variance = (variance + (mean - centre).square()).mean(-1, keepdim=True)
-        mean, variance = (each.expand_as(mean).flatten(1) for each in (centre, variance))
-        if scale.ndim == 2:
-            scale, shift = (each.repeat_interleave(batch // n_tasks, 0) for each in (scale, shift))
-    elif statistics is None:
-        mean, variance = patches.channel_moments(kernels, *_moments(patched, n_tasks, kept))
-        taken = (mean.to(images.dtype), variance.to(images.dtype))
-    else:
-        taken = statistics
-        mean, variance = (each.double() for each in statistics)
+    kernels, channels = weight.flatten(1).t(), len(weight)
+    if statistics is None or groups:
+        rows, width = (batch, channels // groups) if groups else (n_tasks, 1)
+        folded = patches.Folded(*_moments(patched, rows, kept), width, EPS)
+        scale, shift = scale.view(-1, channels), shift.view(-1, channels)
+        out, taken = patches.normalised(patched, kernels, scale, shift, folded, after.slope)
+        if groups:
+            return out, None
+        mean, variance = taken.unbind()
+        return out, (mean, variance)
+    mean, variance = (each.double() for each in statistics)
     factor = scale * torch.rsqrt(variance + EPS)
     offset = (shift - mean * factor).to(images.dtype)
     out = patches.pooled(patched, (kernels * factor[:, None]).to(images.dtype), offset, after.slope)
-    return out, taken
+    return out, statistics
 
 
 def _moments(patched: patches.Patched, rows: int, kept: Patches) -> tuple[Tensor, Tensor]:

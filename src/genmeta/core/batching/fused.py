@@ -36,7 +36,7 @@ class Cells(NamedTuple):
 
 def norm_pool(
     images: Tensor, scale: Tensor, shift: Tensor, centre: Tensor | None, cells: Cells
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """``act(pool(scale · (x − mean) / √(variance + ε) + shift))`` with each cell's own mean and variance.
 
     Args:
@@ -47,23 +47,13 @@ def norm_pool(
         cells: how the images fall into cells.
 
     Returns:
-        The result ``[B C H' W']``, and the mean and the variance of every cell, ``[blocks * groups]``.
+        The result ``[B C H' W']``, and the mean and the variance of every cell, ``[2 blocks*groups]``.
     """
     # brought into the kernels' layout out here, where autograd sees it: what a Function saves must be its own inputs
     images = images.contiguous(memory_format=torch.channels_last)
     arguments = (images, scale.contiguous(), shift.contiguous(), centre, cells)
-    out: tuple[Tensor, Tensor, Tensor] = _NormPool.apply(*arguments)  # type: ignore[no-untyped-call]
+    out: tuple[Tensor, Tensor] = _NormPool.apply(*arguments)  # type: ignore[no-untyped-call]
     return out
-
-
-def _nhwc(images: Tensor) -> Tensor:
-    """The memory order that the kernels read, ``[B H W C]``; of channels-last images a view."""
-    return images.permute(0, 2, 3, 1).contiguous()
-
-
-def _like(tensor: Tensor) -> Tensor:
-    """Room for a result in the kernels' memory order, and ``[B C H W]`` to the outside."""
-    return torch.empty_like(_nhwc(tensor)).permute(0, 3, 1, 2)
 
 
 def _call(name: str, images: Tensor, cells: Cells, fixed: bool, *arguments: Tensor | None) -> None:
@@ -75,45 +65,37 @@ def _call(name: str, images: Tensor, cells: Cells, fixed: bool, *arguments: Tens
     native.call(name, images.dtype, shape, images, *arguments)
 
 
-def _double(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach().double().contiguous()
-
-
 class _NormPool(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        images: Tensor,
-        scale: Tensor,
-        shift: Tensor,
-        centre: Tensor | None,
-        cells: Cells,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx: Any, images: Tensor, scale: Tensor, shift: Tensor, centre: Tensor | None, cells: Cells
+    ) -> tuple[Tensor, Tensor]:
         batch, channels, height, width = images.shape
         down = 2 if cells.pool else 1
         out = images.new_empty(batch, height // down, width // down, channels)
         where = torch.empty(out.shape, dtype=torch.uint8)
-        count = (batch // cells.span) * (channels // cells.width)
-        means, variances, rstd = (torch.ones(count, dtype=torch.float64) for _ in range(3))
-        if centre is not None:
-            means.copy_(centre.detach())
+        moments = torch.empty(3, (batch // cells.span) * (channels // cells.width), dtype=torch.float64)
+        mean, variance, rstd = moments.unbind()
         fixed = centre is not None
-        _call("forward", images, cells, fixed, scale, shift, means, rstd, variances, out, where)
+        if centre is not None:
+            mean.copy_(centre.detach())
+            moments[1:].fill_(1)
+        _call("forward", images, cells, fixed, scale, shift, mean, rstd, variance, out, where)
         ctx.set_materialize_grads(False)
         ctx.cells, ctx.fixed = cells, fixed
-        ctx.save_for_backward(images, scale, means, rstd, where)
-        taken = means.to(images.dtype, copy=True), variances.to(images.dtype, copy=True)
+        ctx.save_for_backward(images, scale, moments, where)
+        taken = moments[:2].to(images.dtype, copy=True)
         if fixed:
-            ctx.mark_non_differentiable(*taken)
-        return (out.permute(0, 3, 1, 2), *taken)
+            ctx.mark_non_differentiable(taken)
+        return out.permute(0, 3, 1, 2), taken
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, grad_mean: Tensor | None, grad_variance: Tensor | None) -> Any:
-        images, scale, means, rstd, where = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor | None, grad_moments: Tensor | None) -> Any:
+        images, scale, moments, where = ctx.saved_tensors
         if grad is None:
             grad = images.new_zeros(where.shape).permute(0, 3, 1, 2)
         grad = grad.contiguous(memory_format=torch.channels_last)
-        arguments = (images, scale, grad, grad_mean, grad_variance, means, rstd, where, ctx.cells, ctx.fixed)
+        arguments = (images, scale, grad, grad_moments, moments, where, ctx.cells, ctx.fixed)
         return (*_NormPoolBackward.apply(*arguments), None, None)  # type: ignore[no-untyped-call]
 
 
@@ -124,39 +106,39 @@ class _NormPoolBackward(torch.autograd.Function):
         images: Tensor,
         scale: Tensor,
         grad: Tensor,
-        grad_mean: Tensor | None,
-        grad_variance: Tensor | None,
-        means: Tensor,
-        rstd: Tensor,
+        grad_moments: Tensor | None,
+        moments: Tensor,
         where: Tensor,
         cells: Cells,
         fixed: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        grad_images, grad_scale, grad_shift = _like(images), torch.empty_like(scale), torch.empty_like(scale)
-        more_mean, more_variance = _double(grad_mean), _double(grad_variance)
+        # images are dense in the kernels' memory order, and so is what is like them
+        grad_images, grad_scale, grad_shift = torch.empty_like(images), torch.empty_like(scale), torch.empty_like(scale)
+        more = (None, None) if grad_moments is None else grad_moments.double().contiguous().unbind()
+        mean, _, rstd = moments.unbind()
         _call(
-            "backward", images, cells, fixed, scale, means, rstd, where, grad, more_mean, more_variance,
-            grad_images, grad_scale, grad_shift,
-        )  # fmt: skip
+            "backward", images, cells, fixed, scale, mean, rstd, where, grad, *more, grad_images, grad_scale, grad_shift
+        )
         ctx.set_materialize_grads(False)
         ctx.cells, ctx.fixed = cells, fixed
-        ctx.save_for_backward(images, scale, grad, more_variance, means, rstd, where)
+        ctx.save_for_backward(images, scale, grad, more[1], moments, where)
         return grad_images, grad_scale, grad_shift
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, h_images: Tensor | None, h_scale: Tensor | None, h_shift: Tensor | None) -> Any:
-        images, scale, grad, more_variance, means, rstd, where = ctx.saved_tensors
+        images, scale, grad, more_variance, moments, where = ctx.saved_tensors
         hx = torch.zeros_like(images) if h_images is None else h_images
         hx = hx.contiguous(memory_format=torch.channels_last)
         h_scale = torch.zeros_like(scale) if h_scale is None else h_scale.contiguous()
         h_shift = torch.zeros_like(scale) if h_shift is None else h_shift.contiguous()
-        d_images, d_scale, d_grad = _like(images), torch.empty_like(scale), _like(grad)
-        d_mean, d_variance = torch.zeros_like(means), torch.zeros_like(means)
+        d_images, d_scale, d_grad = torch.empty_like(images), torch.empty_like(scale), torch.empty_like(grad)
+        wanted = ctx.needs_input_grad[3]
+        d_moments = torch.zeros_like(moments[:2]) if wanted else None
+        d_each = (None, None) if d_moments is None else d_moments.unbind()
+        mean, _, rstd = moments.unbind()
         _call(
-            "backward_twice", images, ctx.cells, ctx.fixed, scale, means, rstd, where, grad, more_variance,
-            hx, h_scale, h_shift, d_images, d_scale, d_grad, d_mean, d_variance,
+            "backward_twice", images, ctx.cells, ctx.fixed, scale, mean, rstd, where, grad, more_variance,
+            hx, h_scale, h_shift, d_images, d_scale, d_grad, *d_each,
         )  # fmt: skip
-        wanted = ctx.needs_input_grad[3:5]
-        statistics = (d.to(images) if w else None for d, w in zip((d_mean, d_variance), wanted, strict=True))
-        return d_images, d_scale, d_grad, *statistics, None, None, None, None, None
+        return d_images, d_scale, d_grad, None if d_moments is None else d_moments.to(images.dtype), *[None] * 4

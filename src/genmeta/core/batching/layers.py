@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -32,9 +33,12 @@ def unit(features: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
     blow up or crawl. With unit vectors the same step sizes suit every learner, and distances to prototypes lose
     next to nothing.
     """
-    centred = features - features.mean(-1, keepdim=True)
-    # the small constant keeps the derivative finite for an image without any features
-    return centred * torch.rsqrt(centred.square().sum(-1, keepdim=True) + 1e-6)
+    # a layer norm divides by the root of the mean square. The small constant, 1e-6 in the sum of squares, keeps the
+    # derivative finite for an image without any features
+    length = features.shape[-1]
+    normal = F.layer_norm(features, (length,), eps=1e-6 / length)
+    unit: Tensor = normal * length**-0.5
+    return unit
 
 
 def class_logits(features: Float[Tensor, "T N D"], rows: Float[Tensor, "T K R"]) -> Float[Tensor, "T N K"]:

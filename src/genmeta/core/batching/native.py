@@ -18,6 +18,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -92,13 +93,20 @@ def usable(tensor: Tensor) -> bool:
     return not traced and not torch._C._functorch.peek_interpreter_stack() and library() is not None
 
 
-def call(name: str, dtype: torch.dtype, shape: ctypes.Structure, *arguments: Tensor | int | None) -> None:
+def call(name: str, dtype: torch.dtype, shape: ctypes.Structure, *arguments: Tensor | None) -> None:
     """Runs a kernel: tensors as pointers to their numbers, ``None`` as a null pointer."""
+    pointers = [None if tensor is None else tensor.data_ptr() for tensor in arguments]
+    _function(name, dtype, 1 + len(pointers))(ctypes.addressof(shape), *pointers)
+
+
+@functools.cache
+def _function(name: str, dtype: torch.dtype, count: int) -> Callable[..., None]:
     found = library()
     if found is None:
         raise TypeError("the kernels were there a moment ago")
-    values = [a if isinstance(a, int) else ctypes.c_void_p(None if a is None else a.data_ptr()) for a in arguments]
-    found[f"{name}_{'float' if dtype == torch.float32 else 'double'}"](ctypes.byref(shape), *values)
+    function = found[f"{name}_{'float' if dtype == torch.float32 else 'double'}"]
+    function.argtypes, function.restype = [ctypes.c_void_p] * count, None
+    return function
 
 
 @functools.cache

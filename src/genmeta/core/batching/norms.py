@@ -171,8 +171,11 @@ def _fused_batch_norm(
     per_row = batch if scale.ndim == 1 else span
     cells = fused.Cells(span, 1, per_row, after.pool, after.slope)
     flat = None if centre is None else centre.flatten()
-    out, mean, variance = fused.norm_pool(images, scale.view(-1, channels), shift.view(-1, channels), flat, cells)
-    return out, statistics or (mean.view(n_tasks, channels), variance.view(n_tasks, channels))
+    out, moments = fused.norm_pool(images, scale.view(-1, channels), shift.view(-1, channels), flat, cells)
+    if statistics is None:
+        mean, variance = moments.view(2, n_tasks, channels).unbind()
+        statistics = mean, variance
+    return out, statistics
 
 
 def _compiled(images: Images, *_: object) -> bool:

@@ -6,7 +6,16 @@
 // is not pooled never reaches memory. The operation is linear between its kinks, so its derivatives are the two linear
 // maps that the places of the maxima make: the gradient's sums with the patches there, and the products there.
 // K is a multiple of 9 and C one of a vector's numbers.
+//
+// Those w and b are a convolution's kernels k [K C] with a normalisation folded in. For a row of images whose patches have
+// the mean m and the covariance S, a channel's mean and variance are mu = m k and v = k S k, and those of a group of n
+// channels are <mu> and <v + (mu - <mu>)^2>, <.> being a mean over the group. With r = (v + eps)^(-1/2), f = scale * r:
+//   w = f k,   b = shift - mu f.
+// The derivatives of L in k, scale and shift, given A = dL/dw, a = dL/db and the direct ones in mu and v, are the usual
+// ones backwards. The second derivative is that of h . (dk, dscale, dshift) = A . w' + a b' + ..., where w', b' are the
+// derivatives of w and b along h: so those are its derivatives in A and a, and the others come from it backwards again.
 
+#include <cmath>
 #include <vector>
 
 #include "vectors.h"
@@ -234,6 +243,172 @@ void patches_moments(const Pooling& s, const T* patches, double* mean, double* c
   }
 }
 
+// ---- a normalisation folded into the kernels ---------------------------------------------------------------------------
+
+struct Folding {
+  long rows, patch, channels, width, per_row;  // R K C; channels of a group; rows that share a row of scale and shift
+  double eps;
+};
+
+// mean and variance of the channels of a row, q = S k, and of their groups, all in double
+struct Statistics {
+  const Folding& s;
+  std::vector<double> mu, v, q, centre, spread;
+  explicit Statistics(const Folding& s)
+      : s(s), mu(s.channels), v(s.channels), q(s.patch * s.channels), centre(s.channels), spread(s.channels) {}
+
+  // S k, [K C]
+  template <class T>
+  void times(const double* covariance, const T* k, double* out) const {
+    const long C = s.channels;
+    for (long i = 0; i < s.patch; i++) {
+      double* o = out + i * C;
+      for (long c = 0; c < C; c++) o[c] = 0;
+      for (long j = 0; j < s.patch; j++) {
+        const double a = covariance[i * s.patch + j];
+#pragma omp simd
+        for (long c = 0; c < C; c++) o[c] += a * k[j * C + c];
+      }
+    }
+  }
+
+  // sum over K of a_j b_j, [C]
+  template <class A, class B>
+  void dot(const A* a, long a_step, const B* b, double* out) const {
+    const long C = s.channels;
+    for (long c = 0; c < C; c++) out[c] = 0;
+    for (long j = 0; j < s.patch; j++)
+#pragma omp simd
+      for (long c = 0; c < C; c++) out[c] += double(a[j * a_step + (a_step == 1 ? 0 : c)]) * b[j * C + c];
+  }
+
+  // a group's mean of its channels, at each of them
+  void spread_mean(const double* each, double* out) const {
+    for (long g = 0; g < s.channels; g += s.width) {
+      double total = 0;
+      for (long c = g; c < g + s.width; c++) total += each[c];
+      for (long c = g; c < g + s.width; c++) out[c] = total / s.width;
+    }
+  }
+
+  template <class T>
+  void of(const double* mean, const double* covariance, const T* k) {
+    times(covariance, k, q.data());
+    dot(mean, 1, k, mu.data());
+    dot(q.data(), s.channels, k, v.data());
+    spread_mean(mu.data(), centre.data());
+    std::vector<double> each(s.channels);
+    for (long c = 0; c < s.channels; c++) each[c] = v[c] + (mu[c] - centre[c]) * (mu[c] - centre[c]);
+    spread_mean(each.data(), spread.data());
+  }
+};
+
+// w [R K C], b [R C]; the statistics of the groups [R C] in each channel
+template <class T>
+void fold(const Folding& s, const double* mean, const double* covariance, const T* k, const T* scale, const T* shift,
+          T* w, T* b, double* centre, double* spread) {
+  const long C = s.channels, K = s.patch;
+  Statistics t(s);
+  for (long r = 0; r < s.rows; r++) {
+    t.of(mean + r * K, covariance + r * K * K, k);
+    for (long c = 0; c < C; c++) {
+      const long row = r / s.per_row * C + c;
+      const double f = scale[row] / std::sqrt(t.spread[c] + s.eps);
+      for (long j = 0; j < K; j++) w[(r * K + j) * C + c] = T(f * k[j * C + c]);
+      b[r * C + c] = T(shift[row] - t.centre[c] * f);
+      centre[r * C + c] = t.centre[c];
+      spread[r * C + c] = t.spread[c];
+    }
+  }
+}
+
+// gradients in k [K C], scale and shift, from those in w, b and, where not null, in the groups' statistics [R C], which
+// count once for each channel
+template <class T>
+void fold_backward(const Folding& s, const double* mean, const double* covariance, const T* k, const T* scale,
+                   const T* A, const T* a, const double* more_centre, const double* more_spread, T* d_k, T* d_scale,
+                   T* d_shift) {
+  const long C = s.channels, K = s.patch, rows = s.rows / s.per_row;
+  Statistics t(s);
+  std::vector<double> Ak(C), d_mu(C), d_v(C), f(C), total(K * C), totals(2 * rows * C);
+  for (long r = 0; r < s.rows; r++) {
+    t.of(mean + r * K, covariance + r * K * K, k);
+    t.dot(A + r * K * C, C, k, Ak.data());
+    for (long c = 0; c < C; c++) {
+      const long at = r * C + c, row = r / s.per_row * C + c;
+      const double rho = 1 / std::sqrt(t.spread[c] + s.eps), d_f = Ak[c] - t.centre[c] * a[at];
+      f[c] = scale[row] * rho;
+      d_mu[c] = -f[c] * a[at] + (more_centre ? more_centre[at] : 0);
+      d_v[c] = -0.5 * rho * rho * rho * scale[row] * d_f + (more_spread ? more_spread[at] : 0);
+      totals[row] += rho * d_f;
+      totals[rows * C + row] += a[at];
+    }
+    t.spread_mean(d_mu.data(), d_mu.data());
+    t.spread_mean(d_v.data(), d_v.data());
+    for (long c = 0; c < C; c++) d_mu[c] += 2 * d_v[c] * (t.mu[c] - t.centre[c]);
+    for (long j = 0; j < K; j++)
+      for (long c = 0; c < C; c++)
+        total[j * C + c] +=
+            f[c] * A[(r * K + j) * C + c] + d_mu[c] * mean[r * K + j] + 2 * d_v[c] * t.q[j * C + c];
+  }
+  for (long i = 0; i < K * C; i++) d_k[i] = T(total[i]);
+  for (long i = 0; i < rows * C; i++) d_scale[i] = T(totals[i]), d_shift[i] = T(totals[rows * C + i]);
+}
+
+// along h: w' and b', also those of the statistics; and backwards from h . gradients: d_k and d_scale
+template <class T>
+void fold_twice(const Folding& s, const double* mean, const double* covariance, const T* k, const T* scale, const T* A,
+                const T* a, const double* more_spread, const T* h_k, const T* h_scale, const T* h_shift, T* d_w, T* d_b,
+                double* d_centre, double* d_spread, T* d_k, T* d_scale) {
+  const long C = s.channels, K = s.patch, rows = s.rows / s.per_row;
+  Statistics t(s);
+  std::vector<double> Ak(C), Ah(C), q(K * C), mu(C), v(C), centre(C), spread(C), each(C), f(C), f_along(C);
+  std::vector<double> S_v(C), S_mu(C), S_v_along(C), S_direct(C), total(K * C), totals(rows * C);
+  for (long r = 0; r < s.rows; r++) {
+    const double *m = mean + r * K, *S = covariance + r * K * K;
+    t.of(m, S, k);
+    t.dot(A + r * K * C, C, k, Ak.data());
+    t.dot(A + r * K * C, C, h_k, Ah.data());
+    // along h
+    t.times(S, h_k, q.data());
+    t.dot(m, 1, h_k, mu.data());
+    t.dot(t.q.data(), C, h_k, v.data());
+    t.spread_mean(mu.data(), centre.data());
+    for (long c = 0; c < C; c++) each[c] = 2 * v[c] + 2 * (t.mu[c] - t.centre[c]) * (mu[c] - centre[c]);
+    t.spread_mean(each.data(), spread.data());
+    for (long c = 0; c < C; c++) {
+      const long at = r * C + c, row = r / s.per_row * C + c;
+      const double rho = 1 / std::sqrt(t.spread[c] + s.eps), cube = rho * rho * rho, g = scale[row];
+      const double rho_along = -0.5 * cube * spread[c];
+      f[c] = g * rho;
+      f_along[c] = h_scale[row] * rho + g * rho_along;
+      d_b[at] = T(h_shift[row] - centre[c] * f[c] - t.centre[c] * f_along[c]);
+      if (d_centre) d_centre[at] = centre[c], d_spread[at] = spread[c];
+      // backwards from A . w' + a b' + more . v'
+      const double S_f_along = Ak[c] - a[at] * t.centre[c], S_f = Ah[c] - a[at] * centre[c];
+      const double S_rho_along = S_f_along * g;
+      const double S_rho = S_f_along * h_scale[row] + S_f * g - 1.5 * rho * rho * spread[c] * S_rho_along;
+      totals[row] += S_f_along * rho_along + S_f * rho;
+      S_mu[c] = -a[at] * f_along[c];
+      S_v[c] = -0.5 * cube * S_rho;
+      S_v_along[c] = -0.5 * cube * S_rho_along + (more_spread ? more_spread[at] : 0);
+    }
+    t.spread_mean(S_mu.data(), S_mu.data());
+    t.spread_mean(S_v.data(), S_v.data());
+    t.spread_mean(S_v_along.data(), S_v_along.data());
+    for (long c = 0; c < C; c++)
+      S_mu[c] += 2 * S_v[c] * (t.mu[c] - t.centre[c]) + 2 * S_v_along[c] * (mu[c] - centre[c]);
+    for (long j = 0; j < K; j++)
+      for (long c = 0; c < C; c++) {
+        const long at = (r * K + j) * C + c, i = j * C + c;
+        d_w[at] = T(f_along[c] * k[i] + f[c] * h_k[i]);
+        total[i] += f_along[c] * A[at] + S_mu[c] * m[j] + 2 * S_v[c] * t.q[i] + 2 * S_v_along[c] * q[i];
+      }
+  }
+  for (long i = 0; i < K * C; i++) d_k[i] = T(total[i]);
+  for (long i = 0; i < rows * C; i++) d_scale[i] = T(totals[i]);
+}
+
 }  // namespace
 
 #define PATCHES(SUFFIX, T)                                                                                             \
@@ -253,5 +428,25 @@ void patches_moments(const Pooling& s, const T* patches, double* mean, double* c
     patches_moments<T>(*s, patches, mean, covariance);                                                                 \
   }
 
+#define FOLDING(SUFFIX, T)                                                                                             \
+  extern "C" void fold_##SUFFIX(const Folding* s, const double* mean, const double* covariance, const T* k,            \
+                                const T* scale, const T* shift, T* w, T* b, double* centre, double* spread) {          \
+    fold<T>(*s, mean, covariance, k, scale, shift, w, b, centre, spread);                                              \
+  }                                                                                                                    \
+  extern "C" void fold_backward_##SUFFIX(const Folding* s, const double* mean, const double* covariance, const T* k,   \
+                                         const T* scale, const T* A, const T* a, const double* more_centre,            \
+                                         const double* more_spread, T* d_k, T* d_scale, T* d_shift) {                  \
+    fold_backward<T>(*s, mean, covariance, k, scale, A, a, more_centre, more_spread, d_k, d_scale, d_shift);           \
+  }                                                                                                                    \
+  extern "C" void fold_twice_##SUFFIX(const Folding* s, const double* mean, const double* covariance, const T* k,      \
+                                      const T* scale, const T* A, const T* a, const double* more_spread, const T* h_k, \
+                                      const T* h_scale, const T* h_shift, T* d_w, T* d_b, double* d_centre,            \
+                                      double* d_spread, T* d_k, T* d_scale) {                                          \
+    fold_twice<T>(*s, mean, covariance, k, scale, A, a, more_spread, h_k, h_scale, h_shift, d_w, d_b, d_centre,        \
+                  d_spread, d_k, d_scale);                                                                             \
+  }
+
 PATCHES(float, float)
 PATCHES(double, double)
+FOLDING(float, float)
+FOLDING(double, double)

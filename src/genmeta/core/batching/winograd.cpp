@@ -22,6 +22,7 @@ constexpr int MOST = 3;                       // pairs of points
 struct Tiling {
   long images, height, width, in, out;  // N H W I O
   int threads;
+  int turned;  // convolve with the kernels of the gradient in the images
 };
 
 // numbers from one of a few matrices to the next: a line more than the matrix, or all would fall into one set of the cache
@@ -352,14 +353,14 @@ void kernels_from_points(const T* u, long in, long out, T* w) {
 
 // y = x * w, or x * w + x2 * w2
 template <int OUT, class T>
-void convolve(const Tiling& s, const T* x, const T* w, const T* x2, const T* w2, bool turned, T* y) {
+void convolve(const Tiling& s, const T* x, const T* w, const T* x2, const T* w2, T* y) {
   typedef Tile<OUT> S;
   const long distance = apart<T>(s.in * s.out), read = spread<OUT, T>(s.in), made = spread<OUT, T>(s.out);
   const long tiles = Place<OUT>::tiles(s), blocks = (tiles + S::BLOCK - 1) / S::BLOCK;
   const int terms = x2 ? 2 : 1;
   Room<T> u(terms * S::ALL * distance);
-  kernels_to_points<OUT>(w, s.in, s.out, turned, u.at);
-  if (x2) kernels_to_points<OUT>(w2, s.in, s.out, turned, u.at + S::ALL * distance);
+  kernels_to_points<OUT>(w, s.in, s.out, s.turned, u.at);
+  if (x2) kernels_to_points<OUT>(w2, s.in, s.out, s.turned, u.at + S::ALL * distance);
 #pragma omp parallel num_threads(s.threads) if (s.threads > 1)
   {
     Room<T> v(S::ALL * read), m(S::ALL * made);
@@ -419,9 +420,8 @@ void best_tile(const Tiling& s, Visit visit) {
 }  // namespace
 
 #define WINOGRAD(SUFFIX, T)                                                                                            \
-  extern "C" void convolve_##SUFFIX(const Tiling* s, const T* x, const T* w, const T* x2, const T* w2, int turned,      \
-                                    T* y) {                                                                            \
-    best_tile(*s, [&](auto t) { convolve<decltype(t)::OUT, T>(*s, x, w, x2, w2, turned != 0, y); });                   \
+  extern "C" void convolve_##SUFFIX(const Tiling* s, const T* x, const T* w, const T* x2, const T* w2, T* y) {         \
+    best_tile(*s, [&](auto t) { convolve<decltype(t)::OUT, T>(*s, x, w, x2, w2, y); });                                \
   }                                                                                                                    \
   extern "C" void kernel_gradient_##SUFFIX(const Tiling* s, const T* x, const T* g, T* w) {                            \
     best_tile(*s, [&](auto t) { kernel_gradient<decltype(t)::OUT, T>(*s, x, g, w); });                                 \

@@ -34,27 +34,28 @@ class _Tiling(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_long) for name in ("images", "height", "width", "channels_in", "channels_out")),
         ("threads", ctypes.c_int),
+        ("turned", ctypes.c_int),
     ]
 
 
-def _call(name: str, images: Tensor, channels: int, *arguments: Tensor | int | None) -> None:
+def _call(name: str, images: Tensor, channels: int, turned: bool, *arguments: Tensor | None) -> None:
     batch, own, height, width = images.shape
-    tiling = _Tiling(batch, height, width, own, channels, torch.get_num_threads())
+    tiling = _Tiling(batch, height, width, own, channels, torch.get_num_threads(), turned)
     native.call(name, images.dtype, tiling, images, *arguments)
 
 
 def _run(images: Tensor, weight: Tensor, turned: bool, more: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """``images * weight``, and ``+ more[0] * more[1]``; with kernels ``turned`` the gradient in the images."""
     batch, _, height, width = images.shape
-    channels = weight.shape[1 if turned else 0]
-    out = images.new_empty(batch, height, width, channels)
-    _call("convolve", images, channels, weight, *(more or (None, None)), int(turned), out)
-    return out.permute(0, 3, 1, 2)
+    shape = batch, weight.shape[1 if turned else 0], height, width
+    out = torch.empty(shape, dtype=images.dtype, memory_format=torch.channels_last)
+    _call("convolve", images, shape[1], turned, weight, *(more or (None, None)), out)
+    return out
 
 
 def _kernel_gradient(images: Tensor, grad: Tensor) -> Tensor:
     out = images.new_empty(grad.shape[1], images.shape[1], 3, 3)
-    _call("kernel_gradient", images, grad.shape[1], grad, out)
+    _call("kernel_gradient", images, grad.shape[1], False, grad, out)
     return out
 
 
