@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from genmeta.core.batching import native, patches
-from genmeta.core.batching.convolutions import PATCH, Patches, conv2d, cut_out
+from genmeta.core.batching.convolutions import PATCH, Patches, conv2d
 from genmeta.core.batching.fused import EPS
 from genmeta.core.batching.layers import Images
 from genmeta.core.batching.native import LANES
@@ -80,7 +80,9 @@ def _from_patches(
     """The norm's statistics from those of the patches; see :mod:`genmeta.core.batching.patches`."""
     kept = {} if kept is None else kept
     batch, _, height, width = images.shape
-    patched = patches.Patched(cut_out(images, weight.shape[-1], 1, kept), batch, height, width)
+    if (patches.SIDE, 1) not in kept:
+        kept[patches.SIDE, 1] = patches.cut(images)
+    patched = patches.Patched(kept[patches.SIDE, 1], batch, height, width)
     kernels, channels = weight.flatten(1).t(), len(weight)
     if statistics is None or groups:
         rows, width = (batch, channels // groups) if groups else (n_tasks, 1)
@@ -102,7 +104,7 @@ def _moments(patched: patches.Patched, rows: int, kept: Patches) -> tuple[Tensor
     """Mean and covariance of the patches of each row of images, computed once."""
     names = f"mean of {rows} rows", f"covariance of {rows} rows"
     if names[0] not in kept:
-        for name, value in zip(names, patches.together(*patches.moments(patched), rows), strict=True):
+        for name, value in zip(names, patches.moments(patched, rows), strict=True):
             kept[name] = value
     return kept[names[0]], kept[names[1]]
 

@@ -85,18 +85,14 @@ def _native(images: Tensor, weight: Tensor, n_tasks: int, stride: int, patches: 
     return _channels_last(F.conv2d(images, weight, stride=stride, padding=weight.shape[-1] // 2))
 
 
-def cut_out(images: Tensor, size: int, stride: int, kept: Patches) -> Tensor:
-    """Patches ``[B*H'*W' C*k*k]`` of images, those that are kept already or cut out now and kept."""
-    if (size, stride) not in kept:
-        columns = F.unfold(images, size, padding=size // 2, stride=stride).transpose(1, 2)
-        kept[size, stride] = columns.reshape(-1, columns.shape[-1])
-    return kept[size, stride]
-
-
 def _as_product(images: Tensor, weight: Tensor, n_tasks: int, stride: int, patches: Patches | None) -> Tensor:
     """One matrix product of patches and kernels; fast where there are few input channels, grey images above all."""
     (batch, _, height, width), size = images.shape, weight.shape[-1]
-    out = cut_out(images, size, stride, {} if patches is None else patches) @ weight.flatten(1).t()
+    kept = {} if patches is None else patches
+    if (size, stride) not in kept:
+        columns = F.unfold(images, size, padding=size // 2, stride=stride).transpose(1, 2)
+        kept[size, stride] = columns.reshape(-1, columns.shape[-1])
+    out = kept[size, stride] @ weight.flatten(1).t()
     heights, widths = ((side + 2 * (size // 2) - size) // stride + 1 for side in (height, width))
     return out.view(batch, heights, widths, -1).permute(0, 3, 1, 2)
 

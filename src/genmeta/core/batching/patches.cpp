@@ -209,37 +209,78 @@ void patches_backward(const Pooling& s, const T* patches, const uint8_t* where, 
   }
 }
 
-// mean and covariance of the patches of every image, in double: [N K] and [N K K]; rows of pixels are summed up in T
+// patches of 3x3 pixels around every pixel of channels-last images, zeros outside: [N H W K], K = channels * 9
+template <class T>
+void patches_cut(const Pooling& s, const T* images, T* patches) {
+  const long C = s.patch / 9;
+#pragma omp parallel for schedule(static) num_threads(s.threads) if (s.threads > 1)
+  for (long n = 0; n < s.images; n++)
+    for (long y = 0; y < s.height; y++)
+      for (long x = 0; x < s.width; x++) {
+        const long at = (n * s.height + y) * s.width + x;
+        const bool inner = y > 0 && x > 0 && y + 1 < s.height && x + 1 < s.width;
+        T* p = patches + at * s.patch;
+        for (long c = 0; c < C; c++)
+          for (long dy = -1; dy <= 1; dy++)
+            for (long dx = -1; dx <= 1; dx++) {
+              const bool inside = inner || (y + dy >= 0 && y + dy < s.height && x + dx >= 0 && x + dx < s.width);
+              *p++ = inside ? images[(at + dy * s.width + dx) * C + c] : T(0);
+            }
+      }
+}
+
+// mean and covariance of the patches of every row of images, in double: [R K] and [R K K]. Of an image, rows of pixels
+// are summed up in T and these in double
 template <class T>
 void patches_moments(const Pooling& s, const T* patches, double* mean, double* covariance) {
-  const long K = s.patch, pixels = s.height * s.width;
+  typedef Vec<T> W;
+  const long K = s.patch, pixels = s.height * s.width, padded = (K + W::lanes - 1) / W::lanes * W::lanes;
+  std::vector<double> means(s.images * K), covariances(s.images * K * K);
 #pragma omp parallel for schedule(static) num_threads(s.threads) if (s.threads > 1)
   for (long n = 0; n < s.images; n++) {
     const T* p = patches + n * pixels * K;
-    double *m = mean + n * K, *v = covariance + n * K * K;
-    std::vector<T> row(K * K), centre(K), off(K);
-    std::vector<double> rest(K);
-    T *r = row.data(), *d = off.data();
-    for (long i = 0; i < K; i++) m[i] = 0;
-    for (long i = 0; i < K * K; i++) v[i] = 0;
-    for (long i = 0; i < pixels; i++)
-      for (long j = 0; j < K; j++) m[j] += p[i * K + j];
-    for (long j = 0; j < K; j++) centre[j] = T(m[j] /= pixels);
+    double *m = &means[n * K], *v = &covariances[n * K * K];
+    Room<T> room(K * padded + padded);
+    std::vector<T> row(K), centre(K);
+    T *sums = room.at, *d = sums + K * padded;
     for (long y = 0; y < s.height; y++) {
-      for (long i = 0; i < K * K; i++) r[i] = 0;
+      for (long j = 0; j < K; j++) row[j] = 0;
+      for (long x = 0; x < s.width; x++)
+        for (long j = 0; j < K; j++) row[j] += p[(y * s.width + x) * K + j];
+      for (long j = 0; j < K; j++) m[j] += row[j];
+    }
+    for (long j = 0; j < K; j++) centre[j] = T(m[j] /= pixels);
+    for (long j = K; j < padded; j++) d[j] = 0;
+    for (long y = 0; y < s.height; y++) {
+      for (long i = 0; i < K * padded; i++) sums[i] = 0;
       for (long x = 0; x < s.width; x++) {
         const T* here = p + (y * s.width + x) * K;
         for (long j = 0; j < K; j++) d[j] = here[j] - centre[j];
-        for (long i = 0; i < K; i++)
-#pragma omp simd
-          for (long j = 0; j < K; j++) r[i * K + j] += d[i] * d[j];
+        for (long j = 0; j < padded; j += W::lanes) {
+          const typename W::type column = W::load(d + j);
+          for (long i = 0; i < K; i++)
+            W::store(sums + i * padded + j, W::load(sums + i * padded + j) + d[i] * column);
+        }
       }
-      for (long i = 0; i < K * K; i++) v[i] += r[i];
+      for (long i = 0; i < K; i++)
+        for (long j = 0; j < K; j++) v[i * K + j] += sums[i * padded + j];
     }
     // the deviations were from the rounded mean
-    for (long j = 0; j < K; j++) rest[j] = m[j] - double(centre[j]);
     for (long i = 0; i < K; i++)
-      for (long j = 0; j < K; j++) v[i * K + j] = v[i * K + j] / pixels - rest[i] * rest[j];
+      for (long j = 0; j < K; j++)
+        v[i * K + j] = v[i * K + j] / pixels - (m[i] - double(centre[i])) * (m[j] - double(centre[j]));
+  }
+  for (long r = 0; r < s.images / s.per_row; r++) {
+    double *m = mean + r * K, *v = covariance + r * K * K;
+    const double *ms = &means[r * s.per_row * K], *vs = &covariances[r * s.per_row * K * K];
+    for (long j = 0; j < K; j++) m[j] = 0;
+    for (long i = 0; i < K * K; i++) v[i] = 0;
+    for (long n = 0; n < s.per_row; n++)
+      for (long j = 0; j < K; j++) m[j] += ms[n * K + j] / s.per_row;
+    for (long n = 0; n < s.per_row; n++)
+      for (long i = 0; i < K; i++)
+        for (long j = 0; j < K; j++)
+          v[i * K + j] += (vs[(n * K + i) * K + j] + (ms[n * K + i] - m[i]) * (ms[n * K + j] - m[j])) / s.per_row;
   }
 }
 
@@ -423,6 +464,9 @@ void fold_twice(const Folding& s, const double* mean, const double* covariance, 
   extern "C" void patches_backward_##SUFFIX(const Pooling* s, const T* patches, const uint8_t* where, const T* grad,   \
                                             T* d_w, T* d_b) {                                                          \
     patches_backward<T>(*s, patches, where, grad, d_w, d_b);                                                           \
+  }                                                                                                                    \
+  extern "C" void patches_cut_##SUFFIX(const Pooling* s, const T* images, T* patches) {                                \
+    patches_cut<T>(*s, images, patches);                                                                               \
   }                                                                                                                    \
   extern "C" void patches_moments_##SUFFIX(const Pooling* s, const T* patches, double* mean, double* covariance) {     \
     patches_moments<T>(*s, patches, mean, covariance);                                                                 \

@@ -47,22 +47,22 @@ class _Pooling(ctypes.Structure):
     ]
 
 
-def moments(patched: Patched) -> tuple[Tensor, Tensor]:
-    """Mean ``[N K]`` and covariance ``[N K K]`` of each image's patches, in float64."""
+def cut(images: Tensor) -> Tensor:
+    """Patches ``[N*H*W K]`` of 3×3 pixels around every pixel of images ``[N C H W]``, zeros outside."""
+    images = images.detach().contiguous(memory_format=torch.channels_last)
+    batch, channels, height, width = images.shape
+    out = images.new_empty(batch * height * width, channels * SIDE**2)
+    _call("patches_cut", Patched(out, batch, height, width), 1, 1, 1.0, images, out)
+    return out
+
+
+def moments(patched: Patched, rows: int) -> tuple[Tensor, Tensor]:
+    """Mean ``[R K]`` and covariance ``[R K K]`` of the patches of each of ``R`` rows of images, in float64."""
     length = patched.patches.shape[-1]
-    mean, covariance = (
-        torch.empty(patched.images, *size, dtype=torch.float64) for size in ((length,), (length, length))
-    )
-    _call("patches_moments", patched, 1, 1, 1.0, patched.patches, mean, covariance)
+    mean = torch.empty(rows, length, dtype=torch.float64)
+    covariance = torch.empty(rows, length, length, dtype=torch.float64)
+    _call("patches_moments", patched, rows, 1, 1.0, patched.patches, mean, covariance)
     return mean, covariance
-
-
-def together(mean: Tensor, covariance: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """Mean ``[R K]`` and covariance ``[R K K]`` over the images of each of ``R`` rows, from those of the images."""
-    mean, covariance = mean.unflatten(0, (rows, -1)), covariance.unflatten(0, (rows, -1))
-    centre = mean.mean(1)
-    off = mean - centre[:, None]
-    return centre, covariance.mean(1) + off.transpose(1, 2) @ off / off.shape[1]
 
 
 class Folded(NamedTuple):
