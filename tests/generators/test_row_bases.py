@@ -104,10 +104,11 @@ def test_labels_are_needed(name: str) -> None:
 
 
 def _metric(values: Tensor, classes: list[list[int]], ridge: float) -> Tensor:
-    """The definition, for one task: ``P ∝ (S / mean S_dd + λ I)⁻¹``."""
+    """The definition, for one task: ``P ∝ (S / mean S_dd + λ D / n I)⁻¹``."""
     parts = [values[of] - values[of].mean(0) for of in classes]
-    scatter = sum((part.T @ part for part in parts), torch.zeros(D, D).double()) / (len(values) - len(classes))
-    metric = torch.linalg.inv(scatter / scatter.diagonal().mean() + ridge * torch.eye(D).double())
+    n = len(values) - len(classes)
+    scatter = sum((part.T @ part for part in parts), torch.zeros(D, D).double()) / n
+    metric = torch.linalg.inv(scatter / scatter.diagonal().mean() + ridge * D / n * torch.eye(D).double())
     return metric / metric.diagonal().mean()
 
 

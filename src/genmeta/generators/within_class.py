@@ -11,18 +11,16 @@ from genmeta.core import batching
 from genmeta.core.types import Tokens
 from genmeta.generators.row_bases import RowBase, memberships
 
-#: λ at first; chosen on Omniglot's validation characters.
-RIDGE = 0.1
-
 
 class WithinClassRow(RowBase):
-    """``w_k = 2 τ P μ_k``, ``b_k = −τ μ_kᵀ P μ_k``, ``P ∝ (S / mean S_dd + λ I)⁻¹``: class means in a metric.
+    """``w_k = 2 τ P μ_k``, ``b_k = −τ μ_kᵀ P μ_k``, ``P ∝ (S / mean S_dd + λ D / n I)⁻¹``: class means in a metric.
 
-    ``S`` is the covariance within classes, pooled over them; the diagonal of ``P`` has mean 1.
-    Fisher's discriminant, with the shrinkage of Goswami, Liu, Twardowski and van de Weijer, "FeCAM: Exploiting the
+    ``S`` is the covariance within classes, pooled over them, ``n`` its degrees of freedom; the diagonal of ``P`` has
+    mean 1. Fisher's discriminant, shrunk as in Goswami, Liu, Twardowski and van de Weijer, "FeCAM: Exploiting the
     heterogeneity of class distributions in exemplar-free continual learning", 2023 (https://arxiv.org/abs/2309.14062).
-    Deviations: one metric for all classes, without which no row could hold a class; learned ``λ`` and ``τ``. With one
-    image a class nothing scatters, and these are the rows of :class:`~genmeta.generators.PrototypeRow`.
+    Deviations: one metric for all classes, without which no row could hold a class; ``λ`` and ``τ`` are learned, and
+    the shrinkage fades with ``n``, so that a ``λ`` learned on few images serves many. With one image a class nothing
+    scatters, and these are the rows of :class:`~genmeta.generators.PrototypeRow`.
     """
 
     reads_earlier = True
@@ -30,7 +28,7 @@ class WithinClassRow(RowBase):
     def __init__(self, temperature: float = 16.0) -> None:
         super().__init__()
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
-        self.log_ridge = nn.Parameter(torch.tensor(math.log(RIDGE)))
+        self.log_ridge = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, tokens: Tokens) -> Tensor:
         return self._rows(tokens, self._metric(tokens))
@@ -47,7 +45,8 @@ class WithinClassRow(RowBase):
         freedom = (tokens.present.sum(1) - (membership.sum(1) > 0).sum(-1, keepdim=True)).clamp_min(1)[..., None]
         spread = scatter.square().sum((1, 2), keepdim=True) / (freedom * values.shape[2])
         scatter = scatter * torch.rsqrt(freedom * spread.clamp_min(1e-12))
-        ridge, identity = self.log_ridge.exp(), torch.eye(values.shape[2], dtype=values.dtype, device=values.device)
+        ridge = self.log_ridge.exp() * values.shape[2] / freedom
+        identity = torch.eye(values.shape[2], dtype=values.dtype, device=values.device)
         if scatter.shape[1] < scatter.shape[2]:  # the smaller of both systems (Woodbury)
             few = torch.eye(scatter.shape[1], dtype=values.dtype, device=values.device)
             inner = torch.linalg.solve(scatter @ scatter.transpose(1, 2) + ridge * few, scatter)
