@@ -89,12 +89,14 @@ fi
 
 # -- classes in sessions ----------------------------------------------------------------------------------------------
 
+# the penalty of corrections was chosen on validation characters
+rows=(--generate rows --set inner_steps=0 --set row_base=within --set penalty=0.1)
 omniglot_rows() {
   train protonet --data omniglot --augment affine --quarter-turns --width 32 --ways 30-60 --shots 1-3 --queries 2 \
     --tasks-per-batch 1 --steps 2500 --lr 0.004 --validate-every 500 --validate-tasks 100 --run $runs/protonet
-  train hypernet --scenario incremental --generate rows --set inner_steps=0 --set row_base=within --data omniglot \
-    --augment affine --quarter-turns --init $runs/protonet --width 32 --ways 10-40 --shots 1-5 --queries 2 \
-    --tasks-per-batch 2 --steps 600 --lr 0.001 --validate-every 300 --validate-tasks 60 --run $runs/hypernet
+  train hypernet --scenario incremental "${rows[@]}" --data omniglot --augment affine --quarter-turns \
+    --init $runs/protonet --width 32 --ways 10-40 --shots 1-5 --queries 2 --tasks-per-batch 2 --steps 600 \
+    --lr 0.001 --validate-every 300 --validate-tasks 60 --run $runs/hypernet
 }
 if wanted omniglot && missing incremental-omniglot; then
   omniglot_rows
@@ -112,8 +114,8 @@ if wanted caltech && missing incremental-caltech && [ -f $data/caltech101_84.zip
   mkdir -p $runs/incremental-caltech
   (
     cd $runs/incremental-caltech
-    train hypernet --scenario incremental --generate rows --set inner_steps=0 --set row_base=within \
-      --learner efficientnet-lite0 --freeze-learner --data "folder:$data/emoji9_64_rgba.zip?class=file&size=64" \
+    train hypernet --scenario incremental "${rows[@]}" --learner efficientnet-lite0 --freeze-learner \
+      --data "folder:$data/emoji9_64_rgba.zip?class=file&size=64" \
       --min-images 7 --ways 10-60 --shots 1-5 --queries 2 --tasks-per-batch 4 --steps 600 --lr 0.001 \
       --validate-every 200 --validate-tasks 60 --run hypernet
     score incremental-caltech ./hypernet --scenario incremental --data "folder:$data/caltech101_84.zip?val=0&test=1" \
