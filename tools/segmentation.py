@@ -2,7 +2,8 @@
 
 Trainings, and the scores of each row on each set of episodes, are kept in RUNS and not made again, so the work can be
 done in parts: ``--rows`` takes some rows, ``--train-only`` leaves the scores for later. A set's
-``results/segmentation-SET/results.json`` holds the rows that have been scored so far.
+``results/segmentation-SET/results.json`` holds the rows that have been scored so far. A RUNS without a base of its own
+adds to the rows that stand there.
 """
 
 from __future__ import annotations
@@ -75,6 +76,9 @@ TRAININGS: dict[str, dict[str, Any]] = {
 }
 ROWS = tuple(name for name in (*TRAININGS, FOREST) if name not in ("base", PHOTO))
 BASELINES = (SCRATCH, "protonet", "maml", FOREST)
+#: Episodes of training from scratch, the first ones, where it takes ten times the steps from several images: slow, and
+#: so far behind that they tell.
+SCRATCH_TASKS = 60
 
 
 def painted(data: str, shots: int) -> EvaluationConfig:
@@ -103,9 +107,14 @@ SETS = {
 ON_REAL = ("hypernet", PHOTO, "protonet", SCRATCH, FOREST)
 
 
+def is_painted(config: EvaluationConfig) -> bool:
+    """Whether episodes are of painted scenes, not of real images."""
+    return not config.data.startswith("masks")
+
+
 def rows_of(name: str) -> tuple[str, ...]:
     """The rows of a set."""
-    return ON_REAL if SETS[name].data.startswith("masks") else ROWS
+    return ROWS if is_painted(SETS[name]) else ON_REAL
 
 
 def training(name: str, runs: Path) -> TrainConfig:
@@ -135,9 +144,12 @@ def score(name: str, config: EvaluationConfig, runs: Path) -> dict[str, Any]:
         about: dict[str, Any] = {}
     else:
         trained = load(runs / name.replace(" ", "-"))
-        # training from scratch needs steps, so it gets ten times as many too, where that takes less than a minute
-        more = (10 * config.steps[-1],) if name == SCRATCH and config.shots == 1 else ()
-        steps = sorted({*config.steps, *more})
+        steps = list(config.steps)
+        if name == SCRATCH and is_painted(config):
+            # training from scratch needs steps, so it gets ten times as many too, where that takes less than a minute
+            steps.append(10 * steps[-1])
+            if config.shots > 1:
+                config = dataclasses.replace(config, tasks=SCRATCH_TASKS)
         opened = open_tasks(trained, config)
         began = time.process_time()
         found = dict(
@@ -151,6 +163,7 @@ def score(name: str, config: EvaluationConfig, runs: Path) -> dict[str, Any]:
         # drawing episodes, every step and every answer; of one thread
         "processor_seconds_per_task": round((time.process_time() - began) / config.tasks, 3),
         "scores": {str(step): numbers(scores) for step, scores in found.items()},
+        "scored_at": provenance(),
     }
 
 
@@ -176,9 +189,7 @@ def assemble(name: str, found: dict[str, dict[str, Any]], base: dict[str, Any]) 
         row: {
             **entry,
             "paired_difference_to": {
-                f"{other} after {step}": {
-                    mine: paired(values, each[other][step]).rounded() for mine, values in each[row].items()
-                }
+                f"{other} after {step}": {mine: _gap(values, each[other][step]) for mine, values in each[row].items()}
                 for other, step in against
                 if other != row
             },
@@ -194,6 +205,25 @@ def assemble(name: str, found: dict[str, dict[str, Any]], base: dict[str, Any]) 
         "baselines": [row for row in BASELINES if row in found],
         "methods": rows,
     }
+
+
+def _gap(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """Paired, over the episodes that both rows have been scored on."""
+    count = min(len(first), len(second))
+    return paired(first[:count], second[:count]).rounded()
+
+
+def committed(name: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The rows of a set's result file as they were scored, and their base; nothing where there is no file."""
+    file = ROOT / "results" / f"segmentation-{name}" / "results.json"
+    if not file.exists():
+        return {}, {}
+    content = json.loads(file.read_text(encoding="utf-8"))
+    at = {key: content[key] for key in ("command", "commit", "machine", "date")}
+    rows = {row: {"scored_at": at, **entry} for row, entry in content["methods"].items()}
+    for entry in rows.values():
+        del entry["paired_difference_to"]
+    return rows, content["base"]
 
 
 def picture(runs: Path, file: Path) -> None:
@@ -239,9 +269,12 @@ def main() -> None:
                 scores = json.loads(file.read_text(encoding="utf-8"))["scores"]
                 shown = {step: str(Interval.of(100 * np.array(one["every_episode"]))) for step, one in scores.items()}
                 print(name, row, shown, flush=True)
-        found = {row: json.loads(file.read_text(encoding="utf-8")) for row, file in kept.items() if file.exists()}
+        # rows stand in one file only if they start from one base
+        found, base = ({}, {}) if (arguments.runs / "base").exists() else committed(name)
+        found |= {row: json.loads(file.read_text(encoding="utf-8")) for row, file in kept.items() if file.exists()}
         if found:
-            base = describe_training(load(arguments.runs / "base"))
+            base = base or describe_training(load(arguments.runs / "base"))
+            found = {row: found[row] for row in kept if row in found}
             write_json(ROOT / "results" / f"segmentation-{name}" / "results.json", assemble(name, found, base))
             print("written", name, flush=True)
 

@@ -187,3 +187,17 @@ def test_a_method_says_which_visual_tasks_it_is_for() -> None:
     message = r"film-transfer is for classification, not for segmentation\. Use one of: .*hypernet"
     with pytest.raises(UsageError, match=message):
         build_method("film-transfer", unet, vision=VISUAL_TASKS["segmentation"]())
+
+
+@pytest.mark.parametrize("vision", DENSE)
+def test_a_head_of_one_pixel_does_not_cut_the_batch(vision: str) -> None:
+    film, everything = (
+        make_method("hypernet", vision=VISUAL_TASKS[vision](), options={"generate": space}) for space in ("film", "all")
+    )
+    assert (film.tasks_per_chunk, everything.tasks_per_chunk) == (0, 1)
+    it, task = perturb(film.double(), 0.1), TASKS[vision](n_tasks=3)
+    assert len(it.chunks(task)) == 1
+    together = answer(it, task)
+    it.chunk_size = 1
+    one_by_one = torch.cat([answer(it, chunk) for chunk in it.chunks(task)])
+    torch.testing.assert_close(together, one_by_one, **CLOSE)

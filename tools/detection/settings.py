@@ -46,6 +46,8 @@ METHODS: dict[str, dict[str, Any]] = {
 SCRATCH, LONG, HEAD = "scratch", "scratch, ten times the steps", "fine-tuned head"
 TEMPLATES, ADAM = "template matching", "photo, Adam"
 BASELINES = ("protonet", "maml", HEAD, SCRATCH, LONG, TEMPLATES)
+#: Rows that no training has a part in.
+WITHOUT_BASE = (SCRATCH, LONG, TEMPLATES)
 #: Episodes of training from scratch, the first ones: slow, and so far behind that they tell.
 SCRATCH_TASKS = 60
 #: Learning rates of Adam among which rows without meta-trained step sizes choose, on validation tasks.

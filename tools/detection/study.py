@@ -1,7 +1,8 @@
 """Trains and scores what docs/detection.md shows: ``python tools/detection/study.py RUNS [NAME ...]``.
 
 A NAME is a training or a set of episodes; all by default. Trainings go on where they were interrupted; the scores of
-each row on each set are kept in RUNS. ``results/detection-SET/results.json`` holds the rows of a set that are scored.
+each row on each set are kept in RUNS. ``results/detection-SET/results.json`` holds the rows of a set that are scored;
+what stands there already is kept as long as all rows of a file start from one base.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ def main() -> None:
         train(settings.training(name, arguments.runs), resume=True, progress=False)
         print("trained", name, flush=True)
     for name in (name for name in settings.SETS if name in wanted):
-        found = {}
+        found = committed(name, arguments.runs)
         for row in settings.rows_of(name):
             kept = arguments.runs / "scores" / name / f"{row.replace(' ', '-')}.json"
-            if not kept.exists() and (not arguments.rows or row in arguments.rows):
+            if not kept.exists() and row not in found and (not arguments.rows or row in arguments.rows):
                 write_json(kept, {**score(row, name, arguments.runs), "scored_at": provenance()})
                 found[row] = json.loads(kept.read_text(encoding="utf-8"))
                 each = found[row]["ap50_of_episode"]
@@ -57,9 +58,31 @@ def main() -> None:
             elif kept.exists():
                 found[row] = json.loads(kept.read_text(encoding="utf-8"))
         if found:
-            path = ROOT / "results" / f"detection-{name}" / "results.json"
+            found = {row: found[row] for row in settings.rows_of(name) if row in found}
+            path = result_file(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, compact(assemble(name, found)))
+
+
+def result_file(name: str) -> Path:
+    """Where the rows of a set stand."""
+    return ROOT / "results" / f"detection-{name}" / "results.json"
+
+
+def committed(name: str, runs: Path) -> dict[str, dict[str, Any]]:
+    """The rows of a set's result file, as they were scored, that can stand beside those of RUNS.
+
+    All of them where RUNS has no base of its own for the set; otherwise those that start from none.
+    """
+    file = result_file(name)
+    if not file.exists():
+        return {}
+    rows = json.loads(file.read_text(encoding="utf-8"))["methods"]
+    own = (runs / ("photo" if settings.is_real(name) else "base")).exists()
+    rows = {row: entry for row, entry in rows.items() if not own or row in settings.WITHOUT_BASE}
+    for entry in rows.values():
+        del entry["paired_difference_to"]
+    return rows
 
 
 def assemble(name: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -55,6 +55,8 @@ class HyperNetOptions:
         generate: ``rows``, ``film`` (scales, shifts and rows), ``all`` (every tensor, by chunks).
         row_base: what the generated rows correct: ``prototype``, ``ridge``, ``within`` (class means in a metric that
             the scatter within classes tells) or ``constant``.
+        row_scale: what a unit of what is written is worth in a row at first; learned along. Rows of prototypes have a
+            length of some 30, so a correction that is to count soon needs more than a tenth.
         context: size of the encoder's context vectors.
         hidden: width of the generator.
         chunk: weights per chunk where there are many.
@@ -69,6 +71,7 @@ class HyperNetOptions:
 
     generate: str = "film"
     row_base: str = "prototype"
+    row_scale: float = 0.1
     context: int = 128
     hidden: int = 256
     chunk: int = 1024
@@ -108,7 +111,7 @@ def _build(options: HyperNetOptions, learner: Learner, vision: VisualTask, gener
     def generator(length: int) -> HyperNetwork:
         return HyperNetwork(options.context, length, options.hidden, options.chunk, options.penalty)
 
-    return MetaLearner(
+    meta_learner = MetaLearner(
         Parts(
             learner=learner,
             vision=vision,
@@ -122,6 +125,9 @@ def _build(options: HyperNetOptions, learner: Learner, vision: VisualTask, gener
             rows=generator(spec.row_length) if writes else None,
         )
     )
+    with torch.no_grad():
+        meta_learner.scales[-1] = options.row_scale
+    return meta_learner
 
 
 def build_hypernet(options: HyperNetOptions, learner: Learner, vision: VisualTask, rng: torch.Generator) -> MetaLearner:

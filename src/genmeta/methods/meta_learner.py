@@ -100,13 +100,14 @@ class MetaLearner(nn.Module):
     def tasks_per_chunk(self) -> int:
         """How many tasks are computed together: 1 where kernels differ by task on a CPU, 0 for no limit of kind.
 
+        Kernels of one pixel do not count: a head's are few, and cost less than cutting the batch for them.
         :attr:`chunk_size` overrides it.
         """
         if self.chunk_size:
             return self.chunk_size
         own = self.learner.own_weights()
         on_cpu = self.scales.device.type == "cpu"
-        return 1 if on_cpu and any(own[name].ndim == 4 for name in self._names) else 0
+        return 1 if on_cpu and any(own[name].ndim == 4 and own[name].shape[-1] > 1 for name in self._names) else 0
 
     def chunks(self, task: Task) -> list[Task]:
         """The batch cut into pieces that are computed (and back-propagated) one after the other."""
