@@ -22,7 +22,7 @@ from genmeta.data import open_scenes
 from genmeta.engine import Interval, evaluate, load
 from genmeta.engine.evaluation import episodes
 from genmeta.generators import FixedStepSize
-from genmeta.learners import build_learner
+from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import MetaLearner, build_method
 from genmeta.methods.base import adapted_names
 from genmeta.scenarios.few_shot import describe_training
@@ -52,22 +52,26 @@ def score(row: str, name: str, runs: Path) -> dict[str, Any]:
 
 def _maker(row: str, runs: Path, real: bool) -> Callable[[float], MetaLearner]:
     """A baseline, or the generated start under Adam, for a learning rate."""
-    trained = load(runs / ("photo" if real else "base")).meta_learner
-    learner = trained.learner
     if row in (settings.SCRATCH, settings.LONG):
-        learner = build_learner(load(runs / "base").meta_learner.learner.config, seeded(0, "scratch"))
+        base = settings.training("base", runs)
+        config = LearnerConfig(base.learner, width=base.width, channels=3, size=64, extra=Detection.extra_channels)
+        blank = build_learner(config, seeded(0, "scratch"))
+        return lambda rate: build_method("scratch", blank, vision=Detection(), options=_adam(rate))
+    trained = load(runs / ("photo" if real else "base")).meta_learner
 
     def make(rate: float) -> MetaLearner:
-        adam = {"inner_lr": rate, "inner_rule": "adam"}
-        if row in (settings.SCRATCH, settings.LONG):
-            return build_method("scratch", learner, vision=Detection(), options=adam)
         if row == settings.HEAD:
-            return build_method("finetune", learner, vision=Detection(), options={"generate": "head", **adam})
+            options = {"generate": "head", **_adam(rate)}
+            return build_method("finetune", trained.learner, vision=Detection(), options=options)
         trained.adapter = GradientAdapter(first_order=True, rule="adam")
         trained.step_sizes = FixedStepSize(trained.spec, adapted_names(trained.spec), rate, rate)
         return trained
 
     return make
+
+
+def _adam(rate: float) -> dict[str, Any]:
+    return {"inner_lr": rate, "inner_rule": "adam"}
 
 
 def _best_rate(row: str, make: Callable[[float], MetaLearner], runs: Path, real: bool) -> float:

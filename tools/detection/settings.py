@@ -102,7 +102,7 @@ SETS: dict[str, EvaluationConfig] = {
     "cards": _photos("cards", 6),
 }
 _ON_PAINTED = (*(name for name in METHODS if name not in ("base", "photo")), HEAD, SCRATCH, TEMPLATES)
-_ON_ONE_SHOT = (*_ON_PAINTED, LONG)
+_ON_ONE_SHOT = (*_ON_PAINTED[:-1], LONG, TEMPLATES)
 _ON_REAL = ("photo", ADAM, HEAD, SCRATCH, TEMPLATES)
 
 
