@@ -106,7 +106,7 @@ fi
 if wanted online && missing incremental-online; then
   omniglot_rows
   (cd $runs && score incremental-online ./hypernet ./protonet --scenario incremental --data omniglot --base-classes 20 \
-    --base-shots 5 --sessions 100 --ways 1 --shots 5 --queries 5 --streams 5 --orders 2)
+    --base-shots 5 --sessions 100 --ways 1 --shots 5 --queries 5 --streams 4 --orders 1)
 fi
 
 # the generator learns from emoji, so that no class of the photos is one it has seen

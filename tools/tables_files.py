@@ -19,6 +19,11 @@ def read_if_there(name: str) -> dict[str, Any] | None:
     return read(name) if (RESULTS / name / "results.json").is_file() else None
 
 
+def there(names: dict[str, str]) -> dict[str, str]:
+    """Those results of which there is a file."""
+    return {name: label for name, label in names.items() if (RESULTS / name / "results.json").is_file()}
+
+
 def table(headers: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     return "\n".join("| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tables_files import read, table
+from tables_files import read, table, there
 
 
 def _pm(value: dict[str, float], sign: str = "") -> str:
@@ -18,16 +18,29 @@ def incremental(name: str) -> str:
     rows = []
     for row, scores in found["methods"].items():
         gaps, same = scores["paired_difference"], row == found["reference"]
-        spread = scores.get("orders", {}).get("average_spread")
         rows.append(
             [row, _pm(scores["average"]), _pm(scores["accuracy_after_session"][0]), _pm(scores["last"]),
              _pm(scores["forgetting"]), _pm(scores["harmonic_mean"]),
              *("–" if same else _pm(gaps[key], "+") for key in ("average", "forgetting")),
-             "–" if spread is None else _pm(spread),
              f"{scores['session_ms']:.0f}", f"{scores['bytes_per_class']:,}"]
         )  # fmt: skip
     headers = ["Learner", "average", "base", "last", "forgetting", "old and new", f"average to {found['reference']}"]
-    return table([*headers, "forgetting to it", "between orders", "ms a session", "bytes a class"], rows)
+    return table([*headers, "forgetting to it", "ms a session", "bytes a class"], rows)
+
+
+def orders(names: dict[str, str]) -> str:
+    """What the order of sessions changes; ``names``: result -> name in the table. Fine-tuning is for another table."""
+    lines = []
+    for name, label in names.items():
+        for row, scores in read(name)["methods"].items():
+            spread = scores["orders"]
+            if spread["scored"] > 1:
+                average, last = (f"{spread[f'{what}_spread']['mean']:.2f}" for what in ("average", "last"))
+                lines.append(
+                    [label, row, str(spread["scored"]), _pm(scores["average"]), average, _pm(scores["last"]), last]
+                )
+    headers = ["Streams", "Learner", "orders", "average", "between orders", "last", "between orders, last"]
+    return table(headers, lines)
 
 
 def domains(name: str) -> str:
@@ -87,17 +100,37 @@ def checks(names: dict[str, str]) -> str:
     """How the check from unlabelled images came out; ``names``: result -> name in the table."""
     lines = []
     for name, label in names.items():
-        check = read(name)["check"]
+        found = read(name)
+        check, rehearsal = found["check"], found.get("rehearsal")
         always = {row: gain for row, gain in check["gain_always"].items() if gain["mean"]}
         best = max(always, key=lambda row: always[row]["mean"])
         worst = min(always, key=lambda row: always[row]["mean"])
-        right = check["domains_right"]
         lines.append(
-            [label, f"{right['right']} of {right['of']}", _pm(check["episodes_right"]),
-             _pm(check["gain_followed"], "+"), *(f"{_pm(always[row], '+')} (`{row}`)" for row in (best, worst))]
+            [label, *_advice(check), *(["–"] * 2 if rehearsal is None else _advice(rehearsal)),
+             *(f"{_pm(always[row], '+')} (`{row}`)" for row in (best, worst))]
         )  # fmt: skip
-    headers = ["Data", "pairs foretold", "episodes foretold, %", "gain, advice followed", "always the best row"]
-    return table([*headers, "always the worst row"], lines)
+    told = ["foretold", "gain, followed", "rehearsed", "gain, followed"]
+    return table(["Data", *told, "always the best row", "always the worst row"], lines)
+
+
+def _advice(check: dict[str, Any]) -> list[str]:
+    """How many pairs of a row and a domain a check got right, and what following it gains."""
+    right = check["domains_right"]
+    return [f"{right['right']} of {right['of']}", _pm(check["gain_followed"], "+")]
+
+
+def rehearsals(names: dict[str, str]) -> str:
+    """What every row gained in rehearsal and in earnest; ``names``: result -> name in the table."""
+    lines = []
+    for name, label in names.items():
+        found = read(name)
+        rehearsal = found.get("rehearsal")
+        for row, gain in (rehearsal or {"gains": {}})["gains"].items():
+            if row != found["reference"]:
+                better = f"{rehearsal['better_on'][row]} of {sum(map(len, rehearsal['parts']))}"
+                lines.append([label, f"`{row}`", _pm(gain, "+"), better,
+                              _pm(found["methods"][row]["paired_difference"]["average"], "+")])  # fmt: skip
+    return table(["Data", "Row", "rehearsed gain", "better on", "gain in earnest"], lines)
 
 
 def sequence() -> str:
@@ -149,22 +182,46 @@ def pareto() -> str:
 VENDORS = {
     "domains-emoji-1": "OpenMoji, EmojiOne 1, high contrast",
     "domains-emoji-2": "EmojiOne, Noto, Fluent",
+    "domains-emoji-3": "Twemoji, Noto 1, Fluent flat",
+}
+#: PACS, each domain held out in its turn.
+PACS = {f"domains-pacs-{domain}": name for domain, name in (
+    ("photo", "photo"), ("art_painting", "painting"), ("cartoon", "cartoon"), ("sketch", "sketch"))}  # fmt: skip
+#: Every comparison on domains without labels.
+DOMAINS = {
+    "domains-glyph-styles": "glyph styles",
+    **{name: f"emoji: {label}" for name, label in VENDORS.items()},
+    "domains-rotated-digits": "rotated digits",
+    "domains-pacs": "PACS, sketch, from random weights",
+    **{name: f"PACS: {label}" for name, label in PACS.items()},
+}
+#: Every comparison on streams of sessions.
+STREAMS = {
+    "incremental-omniglot": "Omniglot, 200 + 20 × 5",
+    "incremental-caltech": "Caltech-101, 60 + 8 × 5",
+    "incremental-online": "Omniglot, 20 + 100 × 1",
+}
+#: Data sets of one visual task, by how the script spells them.
+SETS = {
+    "glyphs?size=28&color=rgb": "characters",
+    "folder:../shared/data/gtsrb_32_3pertrack.zip?size=28": "signs",
+    "folder:../shared/data/caltech101_84.zip?size=28": "photos",
+    "folder:../shared/data/emoji9_64_rgba.zip?class=file&size=28": "emoji",
 }
 
 TABLES: dict[str, Callable[[], str]] = {
     "incremental_omniglot": lambda: incremental("incremental-omniglot"),
+    "incremental_caltech": lambda: incremental("incremental-caltech"),
+    "incremental_online": lambda: incremental("incremental-online"),
+    "incremental_orders": lambda: orders(there(STREAMS)),
     "domains_styles": lambda: domains("domains-glyph-styles"),
-    "domains_emoji": lambda: domain_groups(VENDORS),
+    "domains_emoji": lambda: domain_groups(there(VENDORS)),
     "domains_rotated": lambda: domains("domains-rotated-digits"),
-    "domains_pacs": lambda: domains("domains-pacs"),
-    "domain_check": lambda: checks(
-        {
-            "domains-glyph-styles": "glyph styles",
-            **{name: f"emoji: {label}" for name, label in VENDORS.items()},
-            "domains-rotated-digits": "rotated digits",
-            "domains-pacs": "PACS, sketch",
-        }
-    ),
+    "domains_rotated_labelled": lambda: domains("domains-rotated-digits-labelled"),
+    "domains_emoji_labelled": lambda: domains("domains-emoji-labelled"),
+    "domains_pacs": lambda: domain_groups(there(PACS)) if there(PACS) else domains("domains-pacs"),
+    "domain_check": lambda: checks(there(DOMAINS)),
+    "domain_rehearsal": lambda: rehearsals(there(DOMAINS)),
     "sequence": sequence,
     "multitask": lambda: multitask(
         "multitask-visual",
@@ -178,6 +235,15 @@ TABLES: dict[str, Callable[[], str]] = {
             "scenes?size=32: segmentation": "segmentation, mIoU",
             "scenes?size=32: detection": "detection, AP50",
         },
+    ),
+    "datasets": lambda: multitask(
+        "multitask-datasets",
+        {
+            "shared": "one for all four",
+            "characters+signs+photos+emoji": "one for each, as large",
+            "small-characters+small-signs+small-photos+small-emoji": "one for each, as large together",
+        },
+        {f"{spec}: classification": name for spec, name in SETS.items()},
     ),
     "pareto": pareto,
 }
