@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS: dict[str, tuple[str, ...]] = {
     "segmentation-": ("python", "tools/segmentation.py", "RUNS/segmentation", "REST"),
     "detection-": ("python", "tools/detection/study.py", "RUNS/detection", "REST"),
+    "body-along": ("python", "tools/detection/along.py", "RUNS/detection-along"),
     "domains-emoji": ("bash", "tools/scenarios.sh", "emoji"),
     "domains-glyph-styles": ("bash", "tools/scenarios.sh", "styles"),
     "domains-rotated-digits": ("bash", "tools/scenarios.sh", "rotated"),
