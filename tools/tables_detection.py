@@ -64,6 +64,25 @@ def gaps(sets: dict[str, str]) -> str:
     return "\n\n".join(parts)
 
 
+def along() -> str:
+    """Rows trained along with the body for as many steps, and a base with rows of other lengths, without a step."""
+    found = read_if_there("body-along")
+    if found is None:
+        return "There is no result file yet; `python tools/detection/along.py RUNS` makes it."
+    sets, rows = found["sets"], []
+    for row in next(iter(sets.values())):
+        cells = []
+        for name in sets:
+            one = sets[name][row]
+            gap = next(
+                (f" ({g['mean']:+.1f} ± {g['ci95']:.1f})" for key, g in one.items() if key.startswith("less_")), ""
+            )
+            cells.append(f"{one['ap50']['mean']:.1f} ± {one['ap50']['ci95']:.1f}{gap}")
+        rows.append([f"`{row}`" if row in found["trained"] else row, *cells])
+    heads = [f"{'scripts' if name.startswith('scripts') else 'emoji'}, {name[-2]} image" for name in sets]
+    return table(["Row", *(f"{head}s" if not head.endswith("1 image") else head for head in heads)], rows)
+
+
 def _named(key: str) -> str:
     """``ROW after STEP`` as a heading."""
     row, _, step = key.rpartition(" after ")
@@ -73,6 +92,7 @@ def _named(key: str) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "detection_scores": lambda: scores(PAINTED),
     "detection_gaps": lambda: gaps(PAINTED),
+    "detection_along": along,
     "detection_real": lambda: scores(REAL),
     "detection_real_gaps": lambda: gaps(REAL),
 }
