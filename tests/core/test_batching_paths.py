@@ -298,6 +298,26 @@ class TestFused:
                 [blank, scale, shift],
             )
 
+    @pytest.mark.parametrize("dtype,rounding", [(torch.float32, 1e-6), (torch.float64, 1e-14)])
+    def test_nearly_equal_maxima_fall_to_the_first_too(self, dtype: torch.dtype, rounding: float) -> None:
+        # a convolution by tiles rounds equal sums at different places differently
+        images = normals(3, 16, 8, 8).to(dtype)
+        images[:, :, 2:6, 2:6] = 3.0
+        noise = rounding * torch.linspace(-1, 1, images.numel(), dtype=dtype).view(images.shape)
+        ones, zeros = torch.ones(16, dtype=dtype), torch.zeros(16, dtype=dtype)
+        given = torch.zeros(1, 16, dtype=dtype), torch.full((1, 16), 4.0, dtype=dtype)
+        for layer in (
+            lambda x: batching.group_norm(x, 4, ones, zeros, 1, After(True, 0.0)),
+            lambda x: batching.support_batch_norm(x, None, ones, zeros, 1, After(True, 0.0))[0],
+            lambda x: batching.support_batch_norm(x, given, ones, zeros, 1, After(True, 0.0))[0],
+        ):
+            out = []
+            for noisy in (images, images + noise):
+                leaf = noisy.clone().requires_grad_()
+                value = layer(leaf)
+                out.append(torch.autograd.grad(value.square().sum(), leaf)[0])
+            torch.testing.assert_close(*out, rtol=0, atol=100 * rounding)
+
     def test_what_is_not_a_number_stays_visible(self) -> None:
         images = normals(1, 2, 4, 4).index_put((torch.tensor(0),) * 4, torch.tensor(float("nan"), dtype=torch.float64))
         out = batching.group_norm(images, 2, torch.ones(2).double(), torch.zeros(2).double(), 1, After(True, 0.0))

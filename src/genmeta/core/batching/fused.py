@@ -35,7 +35,7 @@ class Cells(NamedTuple):
 
 
 def norm_pool(
-    images: Tensor, scale: Tensor, shift: Tensor, centre: Tensor | None, cells: Cells
+    images: Tensor, scale: Tensor, shift: Tensor, centre: Tensor | None, cells: Cells, size: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """``act(pool(scale · (x − mean) / √(variance + ε) + shift))`` with each cell's own mean and variance.
 
@@ -45,13 +45,16 @@ def norm_pool(
         shift: ``[rows C]``.
         centre: ``[cells]``, a constant, for ``act(pool(scale · (x − centre) + shift))`` instead.
         cells: how the images fall into cells.
+        size: ``[rows C]``, the standard deviation of what is pooled, ``scale`` where that is of normalised images:
+            maxima are equal that differ by less than rounding does.
 
     Returns:
         The result ``[B C H' W']``, and the mean and the variance of every cell, ``[2 blocks*groups]``.
     """
     # brought into the kernels' layout out here, where autograd sees it: what a Function saves must be its own inputs
     images = images.contiguous(memory_format=torch.channels_last)
-    arguments = (images, scale.contiguous(), shift.contiguous(), centre, cells)
+    scale = scale.contiguous()
+    arguments = (images, scale, shift.contiguous(), centre, cells, scale if size is None else size.contiguous())
     out: tuple[Tensor, Tensor] = _NormPool.apply(*arguments)  # type: ignore[no-untyped-call]
     return out
 
@@ -68,7 +71,7 @@ def _call(name: str, images: Tensor, cells: Cells, fixed: bool, *arguments: Tens
 class _NormPool(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, images: Tensor, scale: Tensor, shift: Tensor, centre: Tensor | None, cells: Cells
+        ctx: Any, images: Tensor, scale: Tensor, shift: Tensor, centre: Tensor | None, cells: Cells, size: Tensor
     ) -> tuple[Tensor, Tensor]:
         batch, channels, height, width = images.shape
         down = 2 if cells.pool else 1
@@ -80,7 +83,7 @@ class _NormPool(torch.autograd.Function):
         if centre is not None:
             mean.copy_(centre.detach())
             moments[1:].fill_(1)
-        _call("forward", images, cells, fixed, scale, shift, mean, rstd, variance, out, where)
+        _call("forward", images, cells, fixed, scale, shift, size, mean, rstd, variance, out, where)
         ctx.set_materialize_grads(False)
         ctx.cells, ctx.fixed = cells, fixed
         ctx.save_for_backward(images, scale, moments, where)
@@ -96,7 +99,7 @@ class _NormPool(torch.autograd.Function):
             grad = images.new_zeros(where.shape).permute(0, 3, 1, 2)
         grad = grad.contiguous(memory_format=torch.channels_last)
         arguments = (images, scale, grad, grad_moments, moments, where, ctx.cells, ctx.fixed)
-        return (*_NormPoolBackward.apply(*arguments), None, None)  # type: ignore[no-untyped-call]
+        return (*_NormPoolBackward.apply(*arguments), None, None, None)  # type: ignore[no-untyped-call]
 
 
 class _NormPoolBackward(torch.autograd.Function):

@@ -18,6 +18,9 @@
 // The cell's mean and variance are outputs as well; their gradients gmean and gvar add gmean / M + 2 gvar (x - mean) / M
 // to gx, M being the size of a cell.
 //
+// Maxima that differ by less than a convolution's rounding count as equal, and the first of them takes the gradient: in
+// flat areas, blank paper above all, the others would take it by chance. The value is that of the true maximum.
+//
 // Every sum over an image is taken row by row in the images' type and across rows in double; variances are those of
 // the deviations from the mean, never a difference of squares.
 
@@ -109,8 +112,13 @@ void moments(const Shape& s, const T* x, double* mean, double* squares) {  // of
   }
 }
 
+// what counts as equal, in standard deviations
 template <class T>
-void apply(const Shape& s, const T* x, const T* centre, const T* factor, const T* shift, T* out, uint8_t* where) {
+constexpr T TIE = sizeof(T) == 4 ? T(1) / (1 << 14) : T(1) / (1L << 40);
+
+template <class T>
+void apply(const Shape& s, const T* x, const T* centre, const T* factor, const T* shift, const T* tie, T* out,
+           uint8_t* where) {
   const long C = s.channels, W = s.width_px;
   const T slope = T(s.slope);
   const bool linear = s.slope == 1;
@@ -139,18 +147,13 @@ void apply(const Shape& s, const T* x, const T* centre, const T* factor, const T
       for (long c = 0; c < C; c++) {
         const T f = factor[c], h = shift[c], m = centre[c];
         const T t0 = (a[c] - m) * f + h, t1 = (b[c] - m) * f + h, t2 = (d[c] - m) * f + h, t3 = (e[c] - m) * f + h;
-        // the first of equal maxima, and what is not a number wins, as in torch
+        // what is not a number wins, as in torch
         T best = t0;
-        int q = 0;
-        const bool w1 = t1 > best || t1 != t1;
-        best = w1 ? t1 : best;
-        q = w1 ? 1 : q;
-        const bool w2 = t2 > best || t2 != t2;
-        best = w2 ? t2 : best;
-        q = w2 ? 2 : q;
-        const bool w3 = t3 > best || t3 != t3;
-        best = w3 ? t3 : best;
-        q = w3 ? 3 : q;
+        best = t1 > best || t1 != t1 ? t1 : best;
+        best = t2 > best || t2 != t2 ? t2 : best;
+        best = t3 > best || t3 != t3 ? t3 : best;
+        const T low = best - tie[c];
+        const int q = t0 >= low || t0 != t0 ? 0 : t1 >= low || t1 != t1 ? 1 : t2 >= low || t2 != t2 ? 2 : 3;
         const bool keep = best > 0 || linear;
         o[c] = keep || best != best ? best : best * slope;
         k[c] = uint8_t(keep ? q : q + 4);
@@ -159,8 +162,8 @@ void apply(const Shape& s, const T* x, const T* centre, const T* factor, const T
 }
 
 template <class T>
-void forward(const Shape& s, const T* x, const T* scale, const T* shift, double* mean, double* rstd, double* variance,
-             T* out, uint8_t* where) {
+void forward(const Shape& s, const T* x, const T* scale, const T* shift, const T* size, double* mean, double* rstd,
+             double* variance, T* out, uint8_t* where) {
   const long C = s.channels;
   Doubles image_mean(s.fixed ? 0 : s.images * C), squares(s.fixed ? 0 : s.images * C);
   in_phases(
@@ -188,16 +191,17 @@ void forward(const Shape& s, const T* x, const T* scale, const T* shift, double*
         }
       },
       [&](long n) {
-        std::vector<T> centre(C), factor(C), offset(C);
+        std::vector<T> centre(C), factor(C), offset(C), tie(C);
         const long row = n / s.per_row * C;
         for (long c = 0; c < C; c++) {
           const long i = s.cell(n, c);
           centre[c] = T(mean[i]);
           factor[c] = T(scale[row + c] * rstd[i]);
           offset[c] = T(shift[row + c] - (mean[i] - double(centre[c])) * scale[row + c] * rstd[i]);
+          tie[c] = TIE<T> * std::abs(size[row + c]);
         }
-        apply(s, x + n * s.size(), centre.data(), factor.data(), offset.data(), out + n * s.out_size(),
-              where + n * s.out_size());
+        apply(s, x + n * s.size(), centre.data(), factor.data(), offset.data(), tie.data(),
+              out + n * s.out_size(), where + n * s.out_size());
       });
 }
 
@@ -476,9 +480,9 @@ void backward_twice(const Shape& s, const T* x, const T* scale, const double* me
 }  // namespace
 
 #define INTERFACE(SUFFIX, T)                                                                                           \
-  extern "C" void forward_##SUFFIX(const Shape* s, const T* x, const T* scale, const T* shift, double* mean,           \
-                                   double* rstd, double* variance, T* out, uint8_t* where) {                           \
-    forward<T>(*s, x, scale, shift, mean, rstd, variance, out, where);                                                 \
+  extern "C" void forward_##SUFFIX(const Shape* s, const T* x, const T* scale, const T* shift, const T* size,          \
+                                   double* mean, double* rstd, double* variance, T* out, uint8_t* where) {             \
+    forward<T>(*s, x, scale, shift, size, mean, rstd, variance, out, where);                                           \
   }                                                                                                                    \
   extern "C" void backward_##SUFFIX(const Shape* s, const T* x, const T* scale, const double* mean,                    \
                                     const double* rstd, const uint8_t* where, const T* grad, const double* grad_mean,  \

@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -33,7 +34,6 @@ FLAGS = (
     "-O3",
     "-std=c++17",
     "-fPIC",
-    "-shared",
     "-march=native",
     "-fno-math-errno",
     "-fno-trapping-math",
@@ -42,7 +42,7 @@ FLAGS = (
 )
 #: With several threads, on the OpenMP runtime that torch has loaded already; or with one.
 VARIANTS = (("-fopenmp",), ("-fopenmp-simd",), ())
-SECONDS = 120
+SECONDS = 300
 #: Kernels that hold vectors in registers take channels in multiples of this many, a vector of the widest processors.
 LANES = 16
 
@@ -118,6 +118,8 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
     for variant in VARIANTS:
         try:
             return ctypes.CDLL(str(_built(compiler, variant))), ""
+        except subprocess.TimeoutExpired as error:
+            return None, str(error)  # another variant would take as long
         except (OSError, subprocess.SubprocessError) as error:
             said = getattr(error, "stderr", None)
             reason = (said.strip().splitlines() or [""])[0] if said else str(error)
@@ -138,15 +140,18 @@ def _built(compiler: str, variant: tuple[str, ...]) -> Path:
     path = _directory() / f"kernels-{key}.so"
     if path.is_file():
         return path
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        command = [compiler, *FLAGS, *map(str, SOURCES), *variant, "-o", name]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as place:
+        objects = [Path(place) / f"{source.stem}.o" for source in SOURCES]
+        with ThreadPoolExecutor(len(SOURCES)) as together:
+            commands = [["-c", str(s), *variant, "-o", str(o)] for s, o in zip(SOURCES, objects, strict=True)]
+            list(together.map(functools.partial(_run, compiler), commands))
+        _run(compiler, [*map(str, objects), *variant, "-shared", "-o", str(Path(place) / path.name)])
+        os.replace(Path(place) / path.name, path)
     return path
+
+
+def _run(compiler: str, arguments: list[str]) -> None:
+    subprocess.run([compiler, *FLAGS, *arguments], check=True, capture_output=True, text=True, timeout=SECONDS)
 
 
 @functools.cache

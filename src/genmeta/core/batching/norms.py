@@ -161,17 +161,17 @@ def _fused_batch_norm(
     images: Images, statistics: Moments | None, scale: Tensor, shift: Tensor, n_tasks: int, after: After
 ) -> tuple[Images, Moments]:
     (batch, channels), span = images.shape[:2], images.shape[0] // n_tasks
-    centre = None
+    centre = size = None
     if statistics is not None:
         # s · (x − m) + b = s · (x − c) + b + s · (c − m), where c is m as a constant: only s and b need derivatives
         mean, variance = statistics
-        centre = mean.detach()
+        centre, size = mean.detach(), scale.detach().expand(n_tasks, channels)
         scale = scale * torch.rsqrt(variance + fused.EPS)
         shift = shift + scale * (centre - mean)
     per_row = batch if scale.ndim == 1 else span
     cells = fused.Cells(span, 1, per_row, after.pool, after.slope)
     flat = None if centre is None else centre.flatten()
-    out, moments = fused.norm_pool(images, scale.view(-1, channels), shift.view(-1, channels), flat, cells)
+    out, moments = fused.norm_pool(images, scale.view(-1, channels), shift.view(-1, channels), flat, cells, size)
     if statistics is None:
         mean, variance = moments.view(2, n_tasks, channels).unbind()
         statistics = mean, variance
