@@ -28,18 +28,19 @@ score() {  # NAME ARGUMENTS...: a comparison of runs below the current folder
 
 # -- domains ----------------------------------------------------------------------------------------------------------
 
+methods="erm mldg tent domain-film"
 domains() {  # NAME DATA HELD_OUT QUERIES STEPS PARTS OPTIONS...: tent before its steps is arm-bn; parts to rehearse on
   missing "$1" || return 0
   mkdir -p "$runs/$1"
   (
     cd "$runs/$1"
-    for method in erm mldg tent domain-film; do
+    for method in $methods; do
       norm=batch
       [[ $method = erm || $method = mldg ]] && norm=group
       train $method --scenario domain --data "$2" --hold-out "$3" --norm $norm --shots 20 --steps "$5" \
         --validate-every $(($5 / 2)) --validate-tasks 40 "${@:7}" --run $method
     done
-    score "$1" ./erm ./mldg ./tent ./domain-film --scenario domain --data "$2" --shots 20 --queries "$4" --tasks 20 \
+    score "$1" $(printf './%s ' $methods) --scenario domain --data "$2" --shots 20 --queries "$4" --tasks 20 \
       --adapt-steps 0,5 --rehearse "$6"
   )
 }
@@ -65,8 +66,8 @@ digits='rotated-digits?size=16' outermost='0 degrees,75 degrees'
 
 if wanted pacs && [ -f $data/pacs_84.zip ]; then
   for domain in photo art_painting cartoon sketch; do
-    domains domains-pacs-$domain "domains:$data/pacs_84.zip?size=64" $domain 40 40 0 --queries 12 --tasks-per-batch 3 \
-      --lr 0.0003 --learner efficientnet-lite0
+    methods="erm tent domain-film" domains domains-pacs-$domain "domains:$data/pacs_84.zip?size=64" $domain 40 40 0 \
+      --queries 12 --tasks-per-batch 3 --lr 0.0003 --learner efficientnet-lite0
   done
 fi
 
