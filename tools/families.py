@@ -5,9 +5,9 @@ set and, but for pretrained learners, a checkpoint whose learner all methods sta
 
     genmeta train protonet --data omniglot --augment elastic --quarter-turns --width 64 --size 32 --ways 100-200 \\
         --shots 1 --queries 1 --tasks-per-batch 1 --precision bf16 --lr 0.003 --steps 4000 --validate-every 500 \\
-        --init src/genmeta/checkpoints/characters.safetensors --run runs/body
+        --init src/genmeta/checkpoints/characters.safetensors --run runs/first   # stopped: the checkpoint of step 1,500
+    genmeta train protonet ... --lr 0.002 --steps 1400 --validate-every 200 --init runs/first --run runs/body
     python tools/families.py
-    python tools/families.py --rows BODY --budget 150 --seeds 0 --name families-body
     python tools/families.py --learner efficientnet-lite0 --start "" --width 0 --size 84 --name families-photos \\
         --data folder:../shared/data/caltech101_84.zip --columns 5w1s,5w5s,10w1s --tasks 300 --seeds 0 \\
         --runs runs/photos
@@ -273,7 +273,7 @@ def main() -> None:
     """Trains what is missing, then scores."""
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=30.0, help="processor seconds of each training")
+    parser.add_argument("--budget", type=float, default=15.0, help="processor seconds of each training")
     parser.add_argument("--seeds", default="0,1", help="seeds of training")
     parser.add_argument("--data", default="omniglot")
     parser.add_argument("--start", default="runs/body", help="checkpoint of the learner; empty for its own")
