@@ -59,7 +59,7 @@ def domains(name: str) -> str:
         difference = scores["paired_difference"]
         same = row == found["reference"]
         rows.append(
-            [_domain_row(row, found), _pm(scores["average"]), _pm(scores["worst"]),
+            [_domain_row(row), _pm(scores["average"]), _pm(scores["worst"]),
              "–" if same else _pm(difference["average"], "+"),
              "–" if same else _pm(difference["worst"], "+"), f"{scores['nll']:.2f}", f"{scores['ece']:.1f}"]
         )  # fmt: skip
@@ -81,7 +81,7 @@ def domain_groups(names: dict[str, str]) -> str:
         gaps = [each["paired_difference"] for each in scores]
         told = ["" if same else f" ({_pm(gap['worst'], '+')})" for gap in gaps]
         rows.append(
-            [_domain_row(row, found[0]), _pm(_mean([each["average"] for each in scores])),
+            [_domain_row(row), _pm(_mean([each["average"] for each in scores])),
              "–" if same else _pm(_mean([gap["average"] for gap in gaps]), "+"),
              *(_pm(each["worst"]) + gap for each, gap in zip(scores, told, strict=True)),
              f"{sum(each['ece'] for each in scores) / len(scores):.1f}"]
@@ -98,10 +98,9 @@ def _mean(values: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
-def _domain_row(row: str, found: dict[str, Any]) -> str:
+def _domain_row(row: str) -> str:
     """A method's name; tent before its steps is arm-bn."""
-    before = row == "tent" and any(other.startswith("tent,") for other in found["methods"])
-    return "`arm-bn` (`tent`, 0 steps)" if before else f"`{row}`"
+    return "`arm-bn` (`tent`, 0 steps)" if row == "tent" else f"`{row}`"
 
 
 def checks(names: dict[str, str]) -> str:
@@ -200,7 +199,6 @@ DOMAINS = {
     "domains-glyph-styles": "glyph styles",
     **{name: f"emoji: {label}" for name, label in VENDORS.items()},
     "domains-rotated-digits": "rotated digits",
-    "domains-pacs": "PACS, sketch, from random weights",
     **{name: f"PACS: {label}" for name, label in PACS.items()},
 }
 #: Every comparison on streams of sessions.
@@ -233,7 +231,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "domains_rotated": lambda: domains("domains-rotated-digits"),
     "domains_rotated_labelled": lambda: domains("domains-rotated-digits-labelled"),
     "domains_emoji_labelled": lambda: domains("domains-emoji-labelled"),
-    "domains_pacs": lambda: domain_groups(there(PACS)) if there(PACS) else domains("domains-pacs"),
+    "domains_pacs": lambda: domain_groups(there(PACS)),
     "domain_check": lambda: checks(there(DOMAINS)),
     "domain_rehearsal": lambda: rehearsals(there(DOMAINS)),
     "sequence": sequence,
