@@ -39,6 +39,8 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "domains-rotated-digits": ("bash", "tools/scenarios.sh", "rotated"),
     "domains-pacs": ("bash", "tools/scenarios.sh", "pacs"),
     "domains-labelled": ("bash", "tools/scenarios.sh", "labelled"),
+    "incremental-caltech-corrected": ("bash", "tools/scenarios.sh", "corrected"),
+    "incremental-signs-corrected": ("bash", "tools/scenarios.sh", "corrected"),
     "incremental-": ("bash", "tools/scenarios.sh", "REST"),
     "multitask-visual": ("bash", "tools/scenarios.sh", "multitask"),
     "multitask-datasets": ("bash", "tools/scenarios.sh", "datasets"),

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Trains and scores every row of the tables in docs/scenarios.md, or of the parts that are named:
 #
-#     tools/scenarios.sh [emoji styles rotated pacs labelled omniglot online caltech sequence multitask datasets pareto]
+#     tools/scenarios.sh [emoji styles rotated pacs labelled omniglot online caltech corrected sequence multitask
+#         datasets pareto]
 #
 # Finished runs are reused, begun ones resumed, results that stand already are left alone (remove results/NAME to make
-# them again). Sets of ../shared/data that are not there are passed over. Something over an hour on one core. The first
-# training of the part omniglot is the start that tools/families.py also begins from.
+# them again). Sets of ../shared/data that are not there are passed over. Some hours on one core.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
@@ -16,7 +16,7 @@ data=../shared/data
 mkdir -p $runs
 ln -sfn "$PWD/../shared" "$runs/shared"  # one spelling of a data set, seen from here and from a part's folder
 
-parts=" ${*:-emoji styles rotated pacs labelled omniglot online caltech sequence multitask datasets pareto} "
+parts=" ${*:-emoji styles rotated pacs labelled omniglot online caltech corrected sequence multitask datasets pareto} "
 wanted() { [[ $parts == *" $1 "* ]]; }
 missing() { [ ! -f "$results/$1/results.json" ]; }
 train() { $genmeta train "$@" --threads 1 --resume; }
@@ -112,16 +112,29 @@ if wanted online && missing incremental-online; then
 fi
 
 # the generator learns from emoji, so that no class of the photos is one it has seen
+photo_rows() {  # PENALTY STEPS VALIDATE_EVERY
+  train hypernet --scenario incremental "${rows[@]}" --set penalty="$1" --learner efficientnet-lite0 --freeze-learner \
+    --data "folder:$data/emoji9_64_rgba.zip?class=file&size=64" --min-images 7 --ways 10-60 --shots 1-5 --queries 2 \
+    --tasks-per-batch 4 --steps "$2" --lr 0.001 --validate-every "$3" --validate-tasks 60 --run hypernet
+}
+photo_streams() {  # NAME ORDERS
+  score "$1" ./hypernet --scenario incremental --data "folder:$data/caltech101_84.zip?val=0&test=1" --base-classes 60 \
+    --base-shots 15 --sessions 8 --ways 5 --shots 5 --queries 5 --streams 10 --orders "$2"
+}
 if wanted caltech && missing incremental-caltech && [ -f $data/caltech101_84.zip ]; then
   mkdir -p $runs/incremental-caltech
+  (cd $runs/incremental-caltech && photo_rows 100 100 100 && photo_streams incremental-caltech 2)
+fi
+# what the penalty that serves Omniglot does to them
+if wanted corrected && [ -f $data/caltech101_84.zip ] && [ -f $data/gtsrb_32_3pertrack.zip ]; then
+  mkdir -p $runs/incremental-corrected
   (
-    cd $runs/incremental-caltech
-    train hypernet --scenario incremental "${rows[@]}" --set penalty=100 --learner efficientnet-lite0 \
-      --freeze-learner --data "folder:$data/emoji9_64_rgba.zip?class=file&size=64" \
-      --min-images 7 --ways 10-60 --shots 1-5 --queries 2 --tasks-per-batch 4 --steps 100 --lr 0.001 \
-      --validate-every 100 --validate-tasks 60 --run hypernet
-    score incremental-caltech ./hypernet --scenario incremental --data "folder:$data/caltech101_84.zip?val=0&test=1" \
-      --base-classes 60 --base-shots 15 --sessions 8 --ways 5 --shots 5 --queries 5 --streams 10 --orders 2
+    cd $runs/incremental-corrected
+    photo_rows 0.1 600 200
+    ! missing incremental-caltech-corrected || photo_streams incremental-caltech-corrected 5
+    ! missing incremental-signs-corrected || score incremental-signs-corrected ./hypernet --scenario incremental \
+      --data "folder:$data/gtsrb_32_3pertrack.zip?val=0&test=1&size=64" --base-classes 23 --base-shots 15 \
+      --sessions 4 --ways 5 --shots 5 --queries 5 --streams 6 --seed 7
   )
 fi
 

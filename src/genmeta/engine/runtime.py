@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shlex
 import sys
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -86,6 +88,19 @@ def multiply_in(module: nn.Module, precision: str) -> None:
                     "Leave it out."
                 )
             part.precision = torch.bfloat16 if precision == "bf16" else None
+
+
+def command_line() -> str:
+    """The command of this process, as it can be typed again: ``genmeta ...`` or ``python SCRIPT ...``.
+
+    A script below the current folder goes by its path from there, any other by its name.
+    """
+    script = Path(sys.argv[0])
+    if script.stem == "genmeta" or script.parent.name == "genmeta":  # the command, or python -m genmeta
+        return shlex.join(["genmeta", *sys.argv[1:]])
+    whole, here = script.resolve(), Path.cwd()
+    known = whole.relative_to(here) if whole.is_relative_to(here) else script.name
+    return shlex.join(["python", str(known), *sys.argv[1:]])
 
 
 def machine() -> dict[str, str | int]:

@@ -6,8 +6,6 @@ import dataclasses
 import importlib.metadata
 import itertools
 import platform
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from math import nan
 from pathlib import Path
@@ -30,7 +28,7 @@ from genmeta.engine.evaluation import evaluate
 from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
 from genmeta.engine.processes import find_place, join, leave, threads_each
 from genmeta.engine.run_directory import RunDirectory, git_commit
-from genmeta.engine.runtime import check_precision, keep_freed_memory, multiply_in, use_threads
+from genmeta.engine.runtime import check_precision, command_line, keep_freed_memory, multiply_in, use_threads
 from genmeta.engine.task_sources import (
     Data,
     Opened,
@@ -348,7 +346,7 @@ def describe(config: TrainConfig, learner: Learner, meta_learner: MetaLearner) -
             "torch": torch.__version__,
             "python": platform.python_version(),
             "commit": git_commit(Path(__file__).parent),
-            "command": shlex.join(["genmeta", *sys.argv[1:]]),
+            "command": command_line(),
         },
     }
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from genmeta.core.errors import UsageError
 from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.engine import Evaluation, Interval, Trained, evaluate, fit_temperatures, paired, steps_to_reach, train
 from genmeta.engine.run_directory import git_commit
-from genmeta.engine.runtime import machine
+from genmeta.engine.runtime import command_line, machine
 from genmeta.engine.task_sources import make_tasks, open_data, warn_of_skipped
 from genmeta.tasks import TaskDistribution
 
@@ -223,7 +221,7 @@ def _beyond_learner(trained: Trained) -> int:
 def provenance() -> dict[str, Any]:
     """Command, commit, machine and time of a result file."""
     return {
-        "command": shlex.join(["genmeta", *sys.argv[1:]]),
+        "command": command_line(),
         "commit": git_commit(Path(__file__).parent),
         "machine": machine(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
