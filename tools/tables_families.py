@@ -12,6 +12,8 @@ from tables_files import read, table
 
 RESULTS = Path(__file__).parents[1] / "results"
 OMNIGLOT = ("families-5w1s", "families-5w5s", "families-20w1s")
+BODY = ("families-body-5w1s", "families-body-5w5s", "families-body-20w1s")
+PUBLISHED = ("families-vinyals-5w1s", "families-vinyals-20w1s")
 PHOTOS = ("families-photos-5w1s", "families-photos-5w5s", "families-photos-10w1s")
 STEPS = ("0", "1", "5")
 
@@ -48,13 +50,13 @@ def interval(scores: dict[str, Any], what: str = "accuracy", digits: int = 1) ->
     return f"{scores[what]:.{digits}f} ± {scores[f'{what}_ci95']:.{digits}f}"
 
 
-def accuracies(names: tuple[str, ...]) -> str:
+def accuracies(names: tuple[str, ...], after: str = "0") -> str:
     """Accuracy after 0, 1 and 5 steps, the paired difference to ``protonet``, and what training and use take."""
     files = {name.rpartition("-")[2]: read(name) for name in names}
     title, last = list(files.items())[-1]
     several, rows = bool(last["over_seeds"]), []
     for name, entries in groups(last).items():
-        gap = entries[0]["minus_protonet"]["0"]
+        gap = entries[0]["minus_protonet"][after]
         spent = [entry["training_cpu_seconds"] or 0 for entry in entries]
         seeds = [entry["scores"]["0"]["accuracy"] for entry in entries]
         rows.append([
@@ -68,9 +70,9 @@ def accuracies(names: tuple[str, ...]) -> str:
             f"{entries[0]['generator_parameters']:,}",
         ])  # fmt: skip
     columns = [f"{column}, {step} step{'s' * (step != '1')}" for column in files for step in STEPS]
-    after = [f"{title}, 0 steps, minus `protonet`", *(["between seeds"] if several else [])]
+    gaps = [f"{title}, {after} step{'s' * (after != '1')}, minus `protonet`", *(["between seeds"] if several else [])]
     costs = ["meta-steps", "processor s", "processor ms to a start", "parameters beyond the learner"]
-    return table(["Row", *columns, *after, *costs], rows)
+    return table(["Row", *columns, *gaps, *costs], rows)
 
 
 def draws(name: str) -> str:
@@ -114,6 +116,8 @@ def curves() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "families": lambda: accuracies(OMNIGLOT),
     "family_draws": lambda: draws(OMNIGLOT[-1]),
+    "family_body": lambda: accuracies(BODY, after="1"),
+    "family_published": lambda: accuracies(PUBLISHED),
     "family_photos": lambda: accuracies(PHOTOS),
     "family_photo_draws": lambda: draws(PHOTOS[0]),
     "family_curves": curves,
