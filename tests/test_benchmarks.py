@@ -68,7 +68,8 @@ def test_a_row_of_the_race_to_an_accuracy(alone: dict[str, ModuleType]) -> None:
     assert row["curve"]
     assert row["settings"]["tasks_per_batch"] == 16
     assert row["reached_cpu_seconds"] is None or row["curve"][-1]["accuracy"] >= reach.GOAL
-    assert row["curve"][-1]["steps"] <= row["steps_of_schedule"] + 1
+    assert row["curve"][-1]["steps"] >= 1
+    assert row["steps_of_schedule"] >= 2
     assert reach.picture([{"row": "protonet", **row}]).count("<svg") == 1
     with pytest.raises(SystemExit, match="learn2learn cannot be imported: not here"):
         reach.measure("learn2learn", cap=0.5, first=0.1, episodes=5, data="glyphs", width=16)

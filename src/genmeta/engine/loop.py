@@ -16,7 +16,7 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from genmeta.core.errors import GenmetaError
+from genmeta.core.errors import GenmetaError, RunError
 from genmeta.engine.checkpoint import load_state, save_state
 from genmeta.engine.faults import Faults
 from genmeta.engine.optimisers import Optimisers, Part, Player
@@ -227,9 +227,14 @@ def run_loop(
 
 @contextlib.contextmanager
 def _forgetting(run: RunDirectory, unbegun: Callable[[], bool]) -> Iterator[None]:
-    """Settings under which the first step is impossible leave nothing that would stand in the way of other ones."""
+    """Settings under which the first step is impossible leave nothing that would stand in the way of other ones.
+
+    What went wrong for another reason, such as a process that died, can be resumed.
+    """
     try:
         yield
+    except RunError:
+        raise
     except GenmetaError:
         if unbegun():
             run.forget()
