@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from toys import make_classes
@@ -68,11 +69,25 @@ def test_a_row_of_the_race_to_an_accuracy(alone: dict[str, ModuleType]) -> None:
     assert row["curve"]
     assert row["settings"]["tasks_per_batch"] == 16
     assert row["reached_cpu_seconds"] is None or row["curve"][-1]["accuracy"] >= reach.GOAL
-    assert row["curve"][-1]["steps"] >= 1
-    assert row["steps_of_schedule"] >= 2
     assert reach.picture([{"row": "protonet", **row}]).count("<svg") == 1
     with pytest.raises(SystemExit, match="learn2learn cannot be imported: not here"):
         reach.measure("learn2learn", cap=0.5, first=0.1, episodes=5, data="glyphs", width=16)
+
+
+def test_the_race_takes_the_steps_that_its_cap_buys(
+    scripts: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach, clock, taken = scripts["reach"], [0.0], []
+    monkeypatch.setattr(reach.time, "process_time", lambda: clock[0])
+
+    def step(number: int, total: int) -> None:
+        clock[0] += 1.0
+        taken.append((number, total))
+
+    row = reach.reach(lambda: reach.Trainee(step, lambda: np.array([50.0, 60.0]), {}), 5.0, 2.0, lambda row: None)
+    assert row["steps_of_schedule"] == 5
+    assert taken[2:] == [(number, 5) for number in range(5)]  # the first two foretell how many
+    assert row["curve"][-1]["steps"] == 5
 
 
 def test_the_loaders(alone: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
