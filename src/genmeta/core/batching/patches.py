@@ -224,9 +224,7 @@ class _Pooled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        (where,) = ctx.saved_tensors
-        grad = grad.contiguous(memory_format=torch.channels_last)
-        return (*_Sums.apply(grad, where, ctx.patched, ctx.slope, ctx.rows), None, None)  # type: ignore[no-untyped-call]
+        return *_to_kernels(ctx, grad), None, None
 
 
 class _Sums(torch.autograd.Function):
@@ -264,6 +262,12 @@ class _AtMaxima(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        (where,) = ctx.saved_tensors
-        grad = grad.contiguous(memory_format=torch.channels_last)
-        return (*_Sums.apply(grad, where, ctx.patched, ctx.slope, ctx.rows), None, None, None)  # type: ignore[no-untyped-call]
+        return *_to_kernels(ctx, grad), None, None, None
+
+
+def _to_kernels(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients in kernels and offset of what was taken where the maxima were."""
+    (where,) = ctx.saved_tensors
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    out: tuple[Tensor, Tensor] = _Sums.apply(grad, where, ctx.patched, ctx.slope, ctx.rows)  # type: ignore[no-untyped-call]
+    return out
