@@ -12,8 +12,9 @@ import pytest
 from toys import make_learner, make_method
 
 from genmeta.core.errors import CheckpointError, UsageError
+from genmeta.engine import load, shipped
 from genmeta.engine.checkpoint import learner_header, save_model
-from genmeta.zoo import find, from_pretrained, hub, list_checkpoints, push_to_hub, shipped
+from genmeta.zoo import find, from_pretrained, hub, list_checkpoints, push_to_hub
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def package(file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As if the package came with this one checkpoint."""
-    monkeypatch.setattr(shipped, "_DIRECTORY", file.parent)
+    monkeypatch.setattr(shipped, "DIRECTORY", file.parent)
     return file
 
 
@@ -41,6 +42,16 @@ def test_by_name_and_by_path(package: Path) -> None:
     assert (only.name, only.learner, only.images, only.licence) == ("toy", "conv4", "12×12×1", "none")
     assert only.card.read_text() == "# toy"
     assert 0 < only.megabytes < 10
+
+
+def test_its_name_stands_for_it_wherever_a_checkpoint_is_read(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load("toy").method == "protonet"
+    monkeypatch.chdir(tmp_path)
+    Path("toy").mkdir()  # the user's own comes first
+    with pytest.raises(CheckpointError, match="'toy' holds no"):
+        load("toy")
 
 
 def test_what_is_no_checkpoint(package: Path, tmp_path: Path) -> None:

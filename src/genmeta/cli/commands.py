@@ -96,7 +96,7 @@ class Evaluate(EvaluationConfig):
 
     data: str
     checkpoint: Annotated[str, conf.Positional] = ""
-    """Run directory or checkpoint file."""
+    """Run directory, checkpoint file, or name of a shipped checkpoint."""
     protocol: Annotated[ScenarioFlags, conf.OmitArgPrefixes] = field(default_factory=ScenarioFlags)
     out: str = ""
     """Also write the JSON object to this file."""
@@ -111,7 +111,7 @@ class Compare:
     """Train what is missing, then score every method on the same episodes: a table, results.json and report.html."""
 
     methods: Annotated[tuple[str, ...], conf.Positional]
-    """Names of methods, or run directories and checkpoints to score as they are."""
+    """Names of methods, or run directories and checkpoints (also shipped ones, by name) to score as they are."""
     data: str
     """Data spec to train on."""
     out: str
@@ -143,7 +143,7 @@ class Compare:
     min_images: int = 0
     """Leave out classes with fewer images."""
     init: str = ""
-    """Checkpoint or run whose learner weights every training starts from."""
+    """Checkpoint, run or name of a shipped checkpoint whose learner weights every training starts from."""
     lr: float = 1e-3
     """Peak meta learning rate."""
     flags: Annotated[MethodFlags, conf.OmitArgPrefixes] = field(default_factory=MethodFlags)

@@ -12,6 +12,7 @@ from genmeta.core.files import write_json
 from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.engine import Trained, load, train
 from genmeta.engine.runtime import keep_freed_memory, use_threads
+from genmeta.engine.shipped import shipped
 from genmeta.methods import DOMAIN_METHODS, METHODS, Method, find_method
 from genmeta.reports import accuracy_table, comparison_report, print_table, write_report
 from genmeta.scenarios import compare
@@ -64,7 +65,7 @@ def _checkpoints(name: str) -> list[str]:
     if name in METHODS or name in DOMAIN_METHODS:
         return []
     members = [name] if Path(name).exists() else name.split("+")
-    return members if all(member and Path(member).exists() for member in members) else []
+    return members if all(member and (Path(member).exists() or shipped(member)) for member in members) else []
 
 
 def _seeded(name: str, command: Compare) -> dict[str, int]:

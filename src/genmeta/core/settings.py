@@ -56,7 +56,7 @@ class TrainConfig:
         clip: largest norm of the meta-gradient.
         validate_every: steps between validations.
         validate_tasks: episodes of a validation.
-        init: checkpoint or run whose learner weights to start from.
+        init: checkpoint, run or name of a shipped checkpoint whose learner weights to start from.
         freeze_learner: leave the learner's own weights as they are; what is written for a task still adapts.
         seed: of everything random.
         threads: CPU threads; 0 for torch's choice.

@@ -22,6 +22,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from genmeta.core.errors import CheckpointError
 from genmeta.core.files import atomic_path
 from genmeta.core.randomness import seeded
+from genmeta.engine.shipped import names, shipped
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import MetaLearner, build_method
 from genmeta.vision import Classification, visual_task
@@ -240,14 +241,22 @@ def read_tensors(path: str | Path, prefix: str) -> dict[str, Tensor]:
 
 
 def find(path: str | Path) -> Path:
-    """The checkpoint file that ``path`` means: the file itself, or the best model of a run directory."""
+    """The checkpoint file that ``path`` means: the file itself, the best model of a run directory, or one shipped.
+
+    A file or directory comes before a checkpoint of the package that has the same name.
+    """
     path = Path(path)
+    if not os.path.exists(path) and (here := shipped(str(path))) is not None:
+        return here
     if os.path.isdir(path):  # never raises, whatever the path
         path = path / MODEL
         if not os.path.isfile(path):
             raise CheckpointError(f"{str(path.parent)!r} holds no {MODEL}. Give a finished run or a checkpoint file.")
     if not os.path.isfile(path):
-        raise CheckpointError(f"There is no checkpoint {str(path)!r}. Give a run directory or a {MODEL}.")
+        raise CheckpointError(
+            f"There is no checkpoint {str(path)!r}. Give a run directory, a {MODEL}, or the name of a checkpoint that "
+            f"comes with the package ({', '.join(names())})."
+        )
     return path
 
 

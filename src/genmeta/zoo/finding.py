@@ -8,8 +8,8 @@ from pathlib import Path
 
 from genmeta.core.errors import CheckpointError, UsageError
 from genmeta.engine import Trained, load
+from genmeta.engine.shipped import names, shipped
 from genmeta.zoo.hub import fetch
-from genmeta.zoo.shipped import names, shipped
 
 _HUB_ID = re.compile(r"(hf:)?(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 

@@ -1,15 +1,13 @@
-"""Checkpoints that come with the package, and what each says of itself."""
+"""What each checkpoint that comes with the package says of itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from genmeta.core.errors import CheckpointError
 from genmeta.engine import read_header
-
-_DIRECTORY = Path(str(resources.files("genmeta"))) / "checkpoints"
+from genmeta.engine.shipped import files
 
 
 @dataclass(frozen=True)
@@ -43,17 +41,7 @@ class Checkpoint:
 
 def list_checkpoints() -> list[Checkpoint]:
     """Every checkpoint in the package, by name."""
-    return [_describe(path) for path in sorted(_DIRECTORY.glob("*.safetensors"))]
-
-
-def shipped(name: str) -> Path | None:
-    """The file of the checkpoint called ``name``; ``None`` if there is none in the package."""
-    return next((path for path in _DIRECTORY.glob("*.safetensors") if path.stem == name), None)
-
-
-def names() -> list[str]:
-    """Names of the checkpoints in the package."""
-    return sorted(path.stem for path in _DIRECTORY.glob("*.safetensors"))
+    return [_describe(path) for path in files()]
 
 
 def _describe(path: Path) -> Checkpoint:
