@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +18,8 @@ def private_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     """No test reads or writes the user's own cache or data."""
     monkeypatch.setenv("GENMETA_CACHE", str(tmp_path_factory.getbasetemp() / "image-cache"))
     monkeypatch.setenv("GENMETA_DATA", str(tmp_path_factory.getbasetemp() / "data"))
-    # shared by the workers of a parallel run, so that the kernels are compiled once
-    shared = tmp_path_factory.getbasetemp()
-    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
-    monkeypatch.setenv("GENMETA_KERNELS_CACHE", str(shared / "kernels"))
+    # in the checkout, so that the kernels are compiled once and not in every run or worker
+    monkeypatch.setenv("GENMETA_KERNELS_CACHE", str(Path(__file__).parents[1] / "build" / "kernels"))
 
 
 @pytest.fixture(autouse=True)
