@@ -54,7 +54,7 @@ def domains(picture: str, names: tuple[str, ...]) -> None:
     results = [result for name in names if (result := found(name)) is not None]
     if len(results) < len(names):
         return
-    methods = [method for method in results[0]["methods"] if "steps" not in method]
+    methods = [method for method in results[0]["methods"] if " step" not in method]
     accuracy = {m: {d: v for result in results for d, v in result["methods"][m]["domains"].items()} for m in methods}
     places = list(accuracy[methods[0]])
     figure = Figure(figsize=(1.8 + 0.9 * len(places), 2.8))

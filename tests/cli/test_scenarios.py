@@ -47,6 +47,15 @@ def test_domains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads((tmp_path / "results.json").read_text())["reference"] == "erm"
 
 
+def test_a_comparison_says_where_its_files_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["compare", "erm", "--data", "rotated-digits?size=12", "--scenario", "domain", "--hold-out", "75 degrees",
+          "--shots", "10", "--queries", "10", "--steps", "1", "--tasks-per-batch", "2", "--width", "16", "--tasks", "2",
+          "--adapt-steps", "0", "--out", str(tmp_path)])  # fmt: skip
+    said = capsys.readouterr().out.replace("\n", "")
+    assert str(tmp_path / "results.json") in said
+    assert str(tmp_path / "report.html") in said
+
+
 def test_classes_that_are_too_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A comparison leaves small classes out of its trainings and of its episodes, as the single commands do."""
     how = ("--ways", "2", "--queries", "2", "--min-images", "5", "--tasks", "2", "--adapt-steps", "0")

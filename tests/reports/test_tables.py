@@ -128,6 +128,15 @@ def test_print_table_aligns_numbers_right() -> None:
     assert ends[0] == ends[1]
 
 
+def test_a_narrow_terminal_does_not_break_the_words_of_names() -> None:
+    out = io.StringIO()
+    scores = ("12.5 ± 0.1",) * 7
+    rows = (("fine-tuning", *scores), ("class means on features", *scores), ("x" * 60, *scores))
+    print_table(Console(file=out, width=80), Table(("Learner", *(f"score {n}" for n in range(7))), rows))
+    assert all(word in out.getvalue() for word in ("fine-tuning", "class", "features"))
+    assert all(len(line) <= 80 for line in out.getvalue().splitlines())
+
+
 def test_accuracy_table_by_hand(evaluations: dict[str, Evaluation]) -> None:
     both = {name: scores for name, scores in evaluations.items() if {0, 5} <= set(scores)}
     reference = next(iter(both))

@@ -307,7 +307,7 @@ def test_a_few_labelled_images_of_the_domain(tmp_path: Path) -> None:
     how = {"shots": 10, "queries": 10, "episodes": 3, "steps": (0, 1), "progress": False}
     told = domain_rows({"a": trained}, config.data, Protocol("domain", labelled=True), **how)  # type: ignore[arg-type]
     untold = domain_rows({"a": trained}, config.data, Protocol("domain"), **how)  # type: ignore[arg-type]
-    assert list(told) == ["a", "a, 1 steps"]
+    assert list(told) == ["a", "a, 1 step"]
     assert any(not np.array_equal(told[row].nll["75 degrees"], untold[row].nll["75 degrees"]) for row in told)
     with pytest.raises(UsageError, match="about the images shown of a domain"):
         train(dataclasses.replace(config, method="protonet", scenario="few-shot", hold_out=""), progress=False)
@@ -364,4 +364,6 @@ def test_what_a_check_says_by_hand() -> None:
     assert said["gain_always"]["film"]["mean"] == pytest.approx((10 + 20 - 30 - 20) / 4)  # type: ignore[index]
     assert said["domains_right"] == {"right": 1, "of": 2}
     assert json.dumps(said)
-    assert "best on a: erm, b: erm" in domain_table(scores, "erm", check).caption
+    assert "best on all of them: erm" in domain_table(scores, "erm", check).caption
+    estimates["film"]["a"] = np.array([0.9, 0.9])
+    assert "best on a: film; best on b: erm." in domain_table(scores, "erm", check).caption

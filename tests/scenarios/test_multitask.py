@@ -24,6 +24,8 @@ from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import METHODS, MetaLearner, build_method, make_options
 from genmeta.methods.multitask import MultiTaskLoss, facing, told
 from genmeta.methods.objectives import Displacement, QueryLoss
+from genmeta.reports.blocks import MISSING
+from genmeta.reports.multitask import multitask_table
 from genmeta.scenarios.multitask import MultiTaskScores, delta_mtl, mean_difference, multitask_json, multitask_rows
 from genmeta.vision import VISUAL_TASKS, visual_task
 from genmeta.vision.shared_maps import MULTITASK, SHARED, kind_of
@@ -221,7 +223,7 @@ def test_train_and_compare_with_a_team(pictures: Path, tmp_path: Path, capsys: p
     assert list(team["cells"]) == cells
     assert team["training_steps"] == 6
     assert team["parameters"] == 2 * result["methods"]["shared"]["parameters"]
-    assert team["delta_mtl"] == {"mean": 0, "ci95": 0}
+    assert team["mean_difference"] == {"mean": 0, "ci95": 0}
     assert [each["training"]["run"] for each in result["trained"]["one+two"]] == both.split("+")
     assert "ΔMTL" in (tmp_path / "out" / "report.html").read_text()
     for wrong in (["--scenario", "incremental"], []):
@@ -251,6 +253,15 @@ def test_gains_by_hand() -> None:
     difference = mean_difference(row, base)
     assert difference.mean == pytest.approx((20 - 10) / 2)
     assert difference.half_width == pytest.approx(1.96 * np.std([10, 30], ddof=1) / 2**0.5 / 2)
+    # nothing is so many percent better than nothing
+    nothing = by_hand(a=[0.5, 0.5], b=[0.0, 0.0, 0.0])
+    assert np.isnan(delta_mtl(row, nothing).mean)
+    assert multitask_json({"one": nothing, "two": row}, "one", {})["methods"]["two"]["delta_mtl"] is None  # type: ignore[index]
+    assert multitask_table({"one": nothing, "two": row}, "one").rows[1][4] == MISSING
+    # a reference that is seldom nothing has a gain and no interval
+    seldom = delta_mtl(by_hand(a=[0.5, 0.5]), by_hand(a=[0.0, 0.5]))
+    assert seldom.mean == pytest.approx(100)
+    assert np.isnan(seldom.half_width)
     with pytest.raises(UsageError, match="compares rows on the same episodes"):
         delta_mtl(by_hand(c=[0.1]), base)
     written = multitask_json({"team": base, "part": by_hand(b=[0.4, 0.4, 0.8])}, "team", {})

@@ -46,6 +46,7 @@ def run(command: Compare) -> None:
             print_json(result)
         else:
             print_table(console(), table)
+            _print_places(out)
         return
     if teams := [row for row, members in ready.items() if len(members) > 1]:
         raise UsageError(f"{teams[0]!r} names a team of checkpoints: it goes with --scenario multitask.")
@@ -57,6 +58,11 @@ def run(command: Compare) -> None:
         print_json(result)
         return
     print_table(console(), accuracy_table(comparison.evaluations, comparison.config.steps, comparison.reference))
+    _print_places(out)
+
+
+def _print_places(out: Path) -> None:
+    """Where the files of a comparison are."""
     console().print(f"{out / 'results.json'}  {out / 'report.html'}")
 
 

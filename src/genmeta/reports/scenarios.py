@@ -75,10 +75,9 @@ def domain_table(
     headers = (*scores_of, "ECE", "ms", *told)
     caption = "Accuracy on held-out domains in %, with 95 % intervals over episodes."
     if check is not None:
-        best = ", ".join(f"{domain}: {row}" for domain, row in check.recommended().items())
         caption += (
-            f" Foretold, from unlabelled images alone: accuracy on average; best on {best}. That is often wrong: see "
-            "docs/scenarios.md."
+            f" Foretold, from unlabelled images alone: accuracy on average; {_recommended(check)}. That is often "
+            "wrong: see docs/scenarios.md."
         )
     if rehearsal is not None:
         domains = sum(len(part) for part in rehearsal.parts)
@@ -87,6 +86,16 @@ def domain_table(
             f"it, with 95 % intervals over domains; best: {rehearsal.recommended()}."
         )
     return Table(headers, tuple(rows), caption)
+
+
+def _recommended(check: Check) -> str:
+    """Which row is foretold to be best where, row by row."""
+    where: dict[str, list[str]] = {}
+    for domain, row in check.recommended().items():
+        where.setdefault(row, []).append(domain)
+    if len(where) == 1:
+        return f"best on all of them: {next(iter(where))}"
+    return "; ".join(f"best on {', '.join(domains)}: {row}" for row, domains in where.items())
 
 
 def _foretold(check: Check, name: str) -> str:

@@ -7,6 +7,7 @@ Kokkinos, "Attentive single-tasking of multiple tasks", 2019 (https://arxiv.org/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,6 +58,9 @@ def delta_mtl(row: MultiTaskScores, reference: MultiTaskScores, seed: int = 0) -
         reference: ``S``.
         seed: of the resampling.
 
+    Returns:
+        The gain; ``nan`` where a score of the reference is 0, since nothing can be said relative to that.
+
     Raises:
         UsageError: the reference lacks a cell of the row, or was scored on other episodes.
     """
@@ -70,8 +74,11 @@ def delta_mtl(row: MultiTaskScores, reference: MultiTaskScores, seed: int = 0) -
         picks = random.integers(0, len(mine), (RESAMPLINGS, len(mine)))
         gains.append(_relative(mine[picks].mean(1), theirs[picks].mean(1)))
         point.append(float(_relative(mine.mean(), theirs.mean())))
-    low, high = np.quantile(np.mean(gains, axis=0), (0.025, 0.975))
-    return Interval(100 * float(np.mean(point)), 50 * float(high - low))
+    drawn, mean = np.mean(gains, axis=0), float(np.mean(point))
+    if not math.isfinite(mean):
+        return Interval(math.nan, math.nan)
+    low, high = np.quantile(drawn, (0.025, 0.975)) if np.isfinite(drawn).all() else (0.0, math.nan)
+    return Interval(100 * mean, 50 * float(high - low))
 
 
 def mean_difference(row: MultiTaskScores, reference: MultiTaskScores) -> Interval:
@@ -82,7 +89,9 @@ def mean_difference(row: MultiTaskScores, reference: MultiTaskScores) -> Interva
 
 
 def _relative(mine: np.ndarray | float, theirs: np.ndarray | float) -> np.ndarray:
-    return np.asarray((mine - theirs) / np.maximum(theirs, 1e-9))
+    """``(M − S) / S``, not finite where ``S`` is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.divide(np.subtract(mine, theirs), theirs)
 
 
 def multitask_rows(
@@ -168,6 +177,7 @@ def multitask_json(
     base, methods = scores[reference], {}
     for name, each in scores.items():
         common = MultiTaskScores({c: s for c, s in each.cells.items() if c in base.cells}, 0, 0)
+        gain = delta_mtl(common, base).rounded() if common.cells else None
         methods[name] = {
             **each.summary(),
             "paired_difference": {
@@ -175,6 +185,6 @@ def multitask_json(
             },
             "common_cells": list(common.cells),
             "mean_difference": mean_difference(common, base).rounded() if common.cells else None,
-            "delta_mtl": delta_mtl(common, base).rounded() if common.cells else None,
+            "delta_mtl": gain if gain is not None and math.isfinite(gain["mean"]) else None,
         }
     return {"schema": "genmeta.multitask/1", "protocol": dict(protocol), "reference": reference, "methods": methods}

@@ -254,7 +254,8 @@ def _domain_entries(
             raise UsageError(f"{name!r} was trained on a domain that it is to be scored on. Name held-out ones alone.")
         moves = bool(each.meta_learner.step_sizes.shapes)
         entries += [
-            (f"{name}, {step} steps" if step else name, each, held_out, step) for step in (steps if moves else (0,))
+            (f"{name}, {step} step{'s' * (step > 1)}" if step else name, each, held_out, step)
+            for step in (steps if moves else (0,))
         ]
     return images, entries
 
