@@ -99,3 +99,5 @@ def test_scripts_and_their_parts_exist() -> None:
             assert (reproduce.ROOT / command[1]).is_file()
             if command[1] == "tools/scenarios.sh":
                 assert f"wanted {command[2]}" in parts, file.parent.name
+                # a name that begins as that of another part is not taken for it
+                assert ("labelled" in file.parent.name) == (command[2] == "labelled"), file.parent.name

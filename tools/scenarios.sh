@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Trains and scores every row of the tables in docs/scenarios.md, or of the parts that are named:
 #
-#     tools/scenarios.sh [emoji styles rotated pacs labelled omniglot online caltech corrected sequence multitask
-#         datasets pareto]
+#     tools/scenarios.sh [emoji styles rotated pacs labelled omniglot online caltech blind corrected sequence
+#         multitask datasets pareto]
 #
 # Finished runs are reused, begun ones resumed, results that stand already are left alone (remove results/NAME to make
 # them again). Sets of ../shared/data that are not there are passed over. Some hours on one core.
@@ -16,7 +16,8 @@ data=../shared/data
 mkdir -p $runs
 ln -sfn "$PWD/../shared" "$runs/shared"  # one spelling of a data set, seen from here and from a part's folder
 
-parts=" ${*:-emoji styles rotated pacs labelled omniglot online caltech corrected sequence multitask datasets pareto} "
+every="emoji styles rotated pacs labelled omniglot online caltech blind corrected sequence multitask datasets pareto"
+parts=" ${*:-$every} "
 wanted() { [[ $parts == *" $1 "* ]]; }
 missing() { [ ! -f "$results/$1/results.json" ]; }
 train() { $genmeta train "$@" --threads 1 --resume; }
@@ -119,13 +120,24 @@ photo_rows() {  # PENALTY STEPS VALIDATE_EVERY
     --data "folder:$data/emoji9_64_rgba.zip?class=file&size=64" --min-images 7 --ways 10-60 --shots 1-5 --queries 2 \
     --tasks-per-batch 4 --steps "$2" --lr 0.001 --validate-every "$3" --validate-tasks 60 --run hypernet
 }
-photo_streams() {  # NAME ORDERS
-  score "$1" ./hypernet --scenario incremental --data "folder:$data/caltech101_84.zip?val=0&test=1" --base-classes 60 \
-    --base-shots 15 --sessions 8 --ways 5 --shots 5 --queries 5 --streams 10 --orders "$2"
+photo_streams() {  # NAME ORDERS BASE_CLASSES SESSIONS SEED
+  score "$1" ./hypernet --scenario incremental --data "folder:$data/caltech101_84.zip?val=0&test=1" \
+    --base-classes "$3" --base-shots 15 --sessions "$4" --ways 5 --shots 5 --queries 5 --streams 10 --orders "$2" \
+    --seed "$5"
 }
 if wanted caltech && missing incremental-caltech && [ -f $data/caltech101_84.zip ]; then
   mkdir -p $runs/incremental-caltech
-  (cd $runs/incremental-caltech && photo_rows 100 100 100 && photo_streams incremental-caltech 2)
+  (cd $runs/incremental-caltech && photo_rows 100 100 100 && photo_streams incremental-caltech 2 60 8 0)
+fi
+# its penalty was set after a look at those streams: others, which nothing was set by
+if wanted blind && [ -f $data/caltech101_84.zip ]; then
+  mkdir -p $runs/incremental-caltech
+  (
+    cd $runs/incremental-caltech
+    photo_rows 100 100 100
+    ! missing incremental-caltech-blind || photo_streams incremental-caltech-blind 1 60 8 1
+    ! missing incremental-caltech-blind-40 || photo_streams incremental-caltech-blind-40 1 40 12 2
+  )
 fi
 # what the penalty that serves Omniglot does to them
 if wanted corrected && [ -f $data/caltech101_84.zip ] && [ -f $data/gtsrb_32_3pertrack.zip ]; then
@@ -133,7 +145,7 @@ if wanted corrected && [ -f $data/caltech101_84.zip ] && [ -f $data/gtsrb_32_3pe
   (
     cd $runs/incremental-corrected
     photo_rows 0.1 600 200
-    ! missing incremental-caltech-corrected || photo_streams incremental-caltech-corrected 5
+    ! missing incremental-caltech-corrected || photo_streams incremental-caltech-corrected 5 60 8 0
     ! missing incremental-signs-corrected || score incremental-signs-corrected ./hypernet --scenario incremental \
       --data "folder:$data/gtsrb_32_3pertrack.zip?val=0&test=1&size=64" --base-classes 23 --base-shots 15 \
       --sessions 4 --ways 5 --shots 5 --queries 5 --streams 6 --seed 7
