@@ -157,15 +157,17 @@ fi
 
 # -- several tasks ----------------------------------------------------------------------------------------------------
 
-if wanted multitask && missing multitask-visual; then
-  glyphs='glyphs?size=32&color=rgb' scenes='scenes?size=32' steps=1500
+# scenes of emoji, two cells along each side: a glyph of so small a scene has strokes of a pixel, which a map of half the
+# resolution does not tell apart in so few steps
+if wanted multitask && missing multitask-visual && [ -f $data/emoji9_64_rgba.zip ]; then
+  glyphs='glyphs?size=32&color=rgb' scenes="scenes:$data/emoji9_64_rgba.zip?class=file&size=32&grid=2" steps=3000
   mkdir -p $runs/multitask
   (
     cd $runs/multitask
     visual() {  # RUN VISION DATA STEPS OPTIONS...
       train hypernet --scenario multitask --vision "$2" --data "$3" --ways 3 --shots 1 --queries 3 \
         --tasks-per-batch 4 --width 16 --set inner_steps=0 --lr 0.004 --steps "$4" --validate-every $(($4 / 4)) \
-        --validate-tasks 60 --run "$1" "${@:5}"
+        --validate-tasks 60 --on-bad-image skip --run "$1" "${@:5}"
     }
     visual shared classification,segmentation,detection "$glyphs+$scenes" $steps
     for kind in detection segmentation classification; do
@@ -176,7 +178,7 @@ if wanted multitask && missing multitask-visual; then
     done
     score multitask-visual ./shared ./classification+./segmentation+./detection \
       ./small-classification+./small-segmentation+./small-detection --scenario multitask --data "$glyphs+$scenes" \
-      --ways 3 --shots 1 --queries 3 --tasks 200 --adapt-steps 0
+      --ways 3 --shots 1 --queries 3 --tasks 200 --adapt-steps 0 --on-bad-image skip
   )
 fi
 
