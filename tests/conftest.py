@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,11 @@ sys.path.append(str(Path(__file__).parent / "core"))  # toys.py is for the tests
 @pytest.fixture(autouse=True)
 def private_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's own cache or data."""
-    monkeypatch.setenv("GENMETA_CACHE", str(tmp_path_factory.getbasetemp() / "image-cache"))
-    monkeypatch.setenv("GENMETA_DATA", str(tmp_path_factory.getbasetemp() / "data"))
+    mine = tmp_path_factory.getbasetemp()
+    # shared by the workers of a run, so that glyphs are drawn once
+    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    monkeypatch.setenv("GENMETA_CACHE", str(shared / "image-cache"))
+    monkeypatch.setenv("GENMETA_DATA", str(mine / "data"))
     # in the checkout, so that the kernels are compiled once and not in every run or worker
     monkeypatch.setenv("GENMETA_KERNELS_CACHE", str(Path(__file__).parents[1] / "build" / "kernels"))
 

@@ -32,11 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    monkeypatch.setenv("GENMETA_CACHE", str(tmp_path_factory.getbasetemp() / "image-cache"))
-
-
 @pytest.fixture
 def spec(folder: Path) -> str:
     return f"folder:{folder}?size=12&color=gray"

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 # Letters, punctuation and symbols. Numbers are left out: handwritten digits are a target never seen in training.
 _CATEGORIES = "LPS"
@@ -49,10 +49,12 @@ class Faces:
 
 def ink(font: ImageFont.FreeTypeFont, character: str) -> Image.Image | None:
     """The character cut to its ink, bright on black; None when it leaves no ink."""
-    mask = font.getmask(character, mode="L")
-    if 0 in mask.size:
+    left, top, right, bottom = map(int, font.getbbox(character, mode="L"))
+    if right <= left or bottom <= top:
         return None
-    image = Image.frombytes("L", mask.size, bytes(mask))
+    # not font.getmask, whose result can only be read pixel by pixel
+    image = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(image).text((-left, -top), character, fill=255, font=font)
     box = image.getbbox()
     return image.crop(box) if box else None
 
