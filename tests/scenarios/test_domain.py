@@ -13,7 +13,7 @@ from PIL import Image
 
 from genmeta.core.errors import DataError, UsageError
 from genmeta.core.randomness import lent_to_torch, seeded
-from genmeta.core.settings import TrainConfig
+from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.core.types import IGNORE
 from genmeta.data.domains import DomainImages, open_domains
 from genmeta.data.styles import written
@@ -23,6 +23,7 @@ from genmeta.engine.evaluation import episodes
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import DOMAIN_METHODS, MetaLearner, build_method
 from genmeta.reports.scenarios import domain_table
+from genmeta.scenarios import score
 from genmeta.scenarios.domain import DomainScores, domain_json, score_domains, worst_difference
 from genmeta.scenarios.domain_check import Check, check_domains, estimated_accuracy, source_threshold
 from genmeta.scenarios.protocols import Protocol, domain_rows
@@ -274,9 +275,14 @@ def test_train_and_score_from_settings(tmp_path: Path) -> None:
     )
     assert list(rows) == ["film", "film, 2 steps"]
     assert list(rows["film"].accuracy) == ["75 degrees"]
-    with pytest.raises(UsageError, match="was trained on a domain"):
+    with pytest.raises(UsageError, match=r"was trained on a domain .*held out 75 degrees: name no other"):
         domain_rows({"film": trained}, config.data, Protocol("domain", "0 degrees"), progress=False)
-    with pytest.raises(UsageError, match="is no method of the few-shot scenario"):
+    trained.config["training"]["hold_out"] = ""
+    with pytest.raises(UsageError, match="held out none: train it with --hold-out"):
+        domain_rows({"film": trained}, config.data, Protocol("domain"), progress=False)
+    with pytest.raises(UsageError, match=r"with --scenario domain, whose tasks .* score it with --scenario domain\."):
+        score(trained, EvaluationConfig("glyphs"))
+    with pytest.raises(UsageError, match=r"no method of the few-shot scenario, .* 'domain-film' goes with --scenario"):
         train(dataclasses.replace(config, scenario="few-shot", hold_out="", run=str(tmp_path / "b")))
     with pytest.raises(UsageError, match="goes with --scenario domain"):
         train(dataclasses.replace(config, scenario="few-shot", method="maml", run=str(tmp_path / "c")))

@@ -226,6 +226,9 @@ def test_train_and_compare_with_a_team(pictures: Path, tmp_path: Path, capsys: p
     assert team["mean_difference"] == {"mean": 0, "ci95": 0}
     assert [each["training"]["run"] for each in result["trained"]["one+two"]] == both.split("+")
     assert "ΔMTL" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(tmp_path / "one"), "--data", classes])
+    assert "score it with --scenario multitask" in capsys.readouterr().err
     for wrong in (["--scenario", "incremental"], []):
         with pytest.raises(SystemExit) as stopped:
             main(["compare", both, "--data", classes, "--out", str(tmp_path / "no"), *wrong])

@@ -226,9 +226,10 @@ def _settled(config: TrainConfig) -> tuple[TrainConfig, list[Opened]]:
     of_domains = config.scenario == "domain"
     registry = DOMAIN_METHODS if of_domains else METHODS
     if config.method not in registry and config.method in (METHODS if of_domains else DOMAIN_METHODS):
+        hint = "" if of_domains else f" {config.method!r} goes with --scenario domain."
         raise UsageError(
             f"{config.method!r} is no method of the {config.scenario} scenario, whose methods are "
-            f"{', '.join(registry.names())}."
+            f"{', '.join(registry.names())}.{hint}"
         )
     if config.hold_out and not of_domains:
         raise UsageError(f"--hold-out {config.hold_out} names domains: it goes with --scenario domain.")

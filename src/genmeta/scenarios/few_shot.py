@@ -19,7 +19,11 @@ from genmeta.engine.run_directory import git_commit
 from genmeta.engine.runtime import command_line, machine
 from genmeta.engine.task_sources import make_tasks, open_data, warn_of_skipped
 from genmeta.tasks import TaskDistribution
+from genmeta.vision import DomainClassification
+from genmeta.vision.shared_maps import MULTITASK
 
+#: Visual task of a checkpoint -> the scenario that it comes from, where that has tasks of its own.
+_OTHER_TASKS = {DomainClassification.name: "domain", MULTITASK: "multitask"}
 #: Accuracies whose steps and seconds a result file gives.
 LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95)
 
@@ -28,7 +32,15 @@ def open_tasks(trained: Trained, config: EvaluationConfig, split: str = "") -> T
     """The episodes of ``config`` (or of another split), with images of the shape that a checkpoint's learner reads.
 
     A learner that gives maps reads images of any size, so there the data spec may name another.
+
+    Raises:
+        UsageError: a checkpoint of a scenario whose tasks are other ones, or data that it cannot read.
     """
+    if scenario := _OTHER_TASKS.get(trained.vision):
+        raise UsageError(
+            f"This checkpoint of {trained.method!r} was trained with --scenario {scenario}, whose tasks are no "
+            f"few-shot episodes: score it with --scenario {scenario}."
+        )
     learner = trained.meta_learner.learner.config
     data = open_data(
         config.data,

@@ -251,7 +251,10 @@ def _domain_entries(
         training = each.config["training"]
         held_out = images.held_out(protocol.hold_out or training["hold_out"])
         if training["data"] == data and set(images.sources(training["hold_out"])) & set(held_out):
-            raise UsageError(f"{name!r} was trained on a domain that it is to be scored on. Name held-out ones alone.")
+            known = "its training held out none: train it with --hold-out"
+            if kept := training["hold_out"]:
+                known = f"its training held out {kept}: name no other with --hold-out"
+            raise UsageError(f"{name!r} was trained on a domain that it is to be scored on; {known}.")
         moves = bool(each.meta_learner.step_sizes.shapes)
         entries += [
             (f"{name}, {step} step{'s' * (step > 1)}" if step else name, each, held_out, step)
