@@ -28,6 +28,21 @@ def incremental(name: str) -> str:
     return table([*headers, "forgetting to it", "ms a session", "bytes a class"], rows)
 
 
+def written_rows(names: dict[str, str]) -> str:
+    """The rows that are written once, on several kinds of streams; ``names`` as elsewhere."""
+    lines = []
+    for name, label in names.items():
+        found = read(name)
+        for row, scores in found["methods"].items():
+            if row.startswith(("fine-tuning", "replay")):
+                continue
+            gaps, same = scores["paired_difference"], row == found["reference"]
+            told = ["–"] * 2 if same else [_pm(gaps[key], "+") for key in ("average", "forgetting")]
+            lines.append([label, row, *(_pm(scores[key]) for key in ("average", "forgetting", "harmonic_mean")), *told])
+    headers = ["Streams", "Learner", "average", "forgetting", "old and new", "average to hypernet", "forgetting to it"]
+    return table(headers, lines)
+
+
 def corrections(names: dict[str, str]) -> str:
     """What a generator's corrections are worth where it was trained on data of another kind; ``names`` as elsewhere."""
     rows = {"hypernet": "corrected", "hypernet's metric alone": "metric alone",
@@ -207,6 +222,8 @@ STREAMS = {
     "incremental-caltech": "Caltech-101, 60 + 8 × 5",
     "incremental-online": "Omniglot, 20 + 100 × 1",
 }
+#: Scenes of the multi-task table, as the script spells them.
+SCENES = "scenes?size=32"
 #: Data sets of one visual task, by how the script spells them.
 SETS = {
     "glyphs?size=28&color=rgb": "characters",
@@ -223,6 +240,14 @@ TABLES: dict[str, Callable[[], str]] = {
             "incremental-signs-corrected": "traffic signs, 23 + 4 × 5 (to choose by)",
             "incremental-caltech-corrected": STREAMS["incremental-caltech"],
         }
+    ),
+    "incremental_blind": lambda: written_rows(
+        there(
+            {
+                "incremental-caltech-blind": "60 + 8 × 5, other streams",
+                "incremental-caltech-blind-40": "40 + 12 × 5, others again",
+            }
+        )
     ),
     "incremental_online": lambda: incremental("incremental-online"),
     "incremental_orders": lambda: orders(there(STREAMS)),
@@ -244,8 +269,8 @@ TABLES: dict[str, Callable[[], str]] = {
         },
         {
             "glyphs?size=32&color=rgb: classification": "classification, accuracy",
-            "scenes?size=32: segmentation": "segmentation, mIoU",
-            "scenes?size=32: detection": "detection, AP50",
+            f"{SCENES}: segmentation": "segmentation, mIoU",
+            f"{SCENES}: detection": "detection, AP50",
         },
     ),
     "datasets": lambda: multitask(
