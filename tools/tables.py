@@ -29,7 +29,7 @@ PAGES = (ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").r
 
 def methods() -> str:
     """Method · Generates · Adapts · Paper · Omniglot · Photos · File."""
-    photos = read("photos-5w")["scores"]["5-shot"]
+    photos, others = read("families-photos-5w5s"), read("photos-5w")["scores"]["5-shot"]
     rows = []
     for method in list_methods():
         paper = f"[{method.paper}]({method.url})" if method.url else method.paper
@@ -37,14 +37,18 @@ def methods() -> str:
         found = tables_methods.entry(method.name, "20w1s")
         characters = "–" if found is None else tables_methods.score(found[0], "1")
         characters = f"*{characters}*" if found is not None and found[1] != "omniglot" else characters
-        row = photos.get(PHOTO_ROW_OF.get(method.name, ""))
-        seen = "–" if row is None else f"{row['all']['accuracy']['mean']:.1f} ± {row['all']['accuracy']['ci95']:.1f}"
+        seen = "–"
+        if method.name in photos["methods"]:
+            seen = tables_methods.score(tables_families.averaged(photos, method.name), "1")
+        elif method.name in PHOTO_ROW_OF:
+            of = others[PHOTO_ROW_OF[method.name]]["all"]["accuracy"]
+            seen = f"*{of['mean']:.1f} ± {of['ci95']:.1f}*"
         rows.append([f"`{method.name}`", method.generates, method.adapts, paper, characters, seen, file])
     return table(["Method", "Generates", "Adapts", "Paper", "Omniglot 20w1s", "Photos 5w5s", "File"], rows)
 
 
-#: Methods that have a row in the photo tables.
-PHOTO_ROW_OF = {"protonet": "prototypes", "film-transfer": "generated, 4 steps"}
+#: Methods whose row is in the table of other photos.
+PHOTO_ROW_OF = {"film-transfer": "generated, 4 steps"}
 
 
 def accuracy(scores: dict[str, float]) -> str:
