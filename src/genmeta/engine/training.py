@@ -21,7 +21,16 @@ from genmeta.core.settings import TrainConfig
 from genmeta.core.types import Task
 from genmeta.data.domains import DomainImages
 from genmeta.engine.averaging import WeightAverage
-from genmeta.engine.checkpoint import MODEL, Trained, learner_header, load, load_weights, save_model, save_state
+from genmeta.engine.checkpoint import (
+    MODEL,
+    Trained,
+    learner_header,
+    load,
+    load_weights,
+    read_header,
+    save_model,
+    save_state,
+)
 from genmeta.engine.diagnosis import describe_fault
 from genmeta.engine.embedding import embedded
 from genmeta.engine.evaluation import evaluate
@@ -29,6 +38,7 @@ from genmeta.engine.loop import LoopConfig, LoopResult, run_loop
 from genmeta.engine.processes import find_place, join, leave, threads_each
 from genmeta.engine.run_directory import RunDirectory, git_commit
 from genmeta.engine.runtime import check_precision, command_line, keep_freed_memory, multiply_in, use_threads
+from genmeta.engine.seen_classes import learned_from, warn_of_seen_classes
 from genmeta.engine.task_sources import (
     Data,
     Opened,
@@ -92,6 +102,9 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
         learner.requires_grad_(False)
     check_precision(meta_learner)
     multiply_in(meta_learner, config.precision)
+    if config.init:
+        for one in opened:
+            warn_of_seen_classes(learned_from(read_header(config.init)), one.data, ("val", "test"), f"{config.init!r}")
     # before the run directory exists: settings that cannot work leave nothing behind
     sources = tuple(training_tasks(one, config) for one in opened) if method.objective is not None else ()
     if sources and not any(p.requires_grad for p in learner.parameters()):
@@ -341,6 +354,7 @@ def describe(config: TrainConfig, learner: Learner, meta_learner: MetaLearner) -
         "learner": learner_header(learner.config),
         "vision": meta_learner.vision.name,
         "training": dataclasses.asdict(config),
+        "learned_from": [*(learned_from(read_header(config.init)) if config.init else ()), *config.data.split("+")],
         "parameters": sum(p.numel() for p in meta_learner.parameters()),
         "provenance": {
             "genmeta": importlib.metadata.version("genmeta"),

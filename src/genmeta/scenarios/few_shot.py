@@ -17,6 +17,7 @@ from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.engine import Evaluation, Interval, Trained, evaluate, fit_temperatures, paired, steps_to_reach, train
 from genmeta.engine.run_directory import git_commit
 from genmeta.engine.runtime import command_line, machine
+from genmeta.engine.seen_classes import learned_from, warn_of_seen_classes
 from genmeta.engine.task_sources import make_tasks, open_data, warn_of_skipped
 from genmeta.tasks import TaskDistribution
 from genmeta.vision import DomainClassification
@@ -58,6 +59,8 @@ def open_tasks(trained: Trained, config: EvaluationConfig, split: str = "") -> T
             f"The checkpoint reads images of shape {expected}, but {config.data!r} has {data.image_shape}. "
             "Leave size and color out of the data spec, or use a checkpoint trained at that size."
         )
+    if config.split != "train":
+        warn_of_seen_classes(learned_from(trained.config), data, (split or config.split,), "The checkpoint")
     return make_tasks(
         data,
         trained.vision,

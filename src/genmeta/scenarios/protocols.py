@@ -16,6 +16,7 @@ from genmeta.data import open_dataset
 from genmeta.data.domains import DomainImages, open_domains
 from genmeta.engine import Trained
 from genmeta.engine.embedding import embedded_streams
+from genmeta.engine.seen_classes import learned_from, warn_of_seen_classes
 from genmeta.learners import Learner
 from genmeta.methods import MetaLearner, build_method
 from genmeta.scenarios.domain import DomainScores, score_domains
@@ -98,6 +99,9 @@ def incremental_rows(
                 f"{name!r} reads other images than {next(iter(trained))!r}: score checkpoints of one learner together."
             )
     images = open_dataset(data, size=config.size, channels=config.channels)
+    for name, each in trained.items():
+        if split != "train":
+            warn_of_seen_classes(learned_from(each.config), images, (split,), f"{name!r}")
     tasks = IncrementalTasks(
         images,
         split,
