@@ -15,8 +15,8 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 SHAPES = pytest.mark.parametrize("reads_task", [True, False])
 
 
-def encoder(reads_task: bool = True) -> SetEncoder:
-    return perturb(built(lambda: SetEncoder(D, WIDTH, heads=2, reads_task=reads_task)), 0.1)
+def encoder(reads_task: bool = True, counts: bool = False) -> SetEncoder:
+    return perturb(built(lambda: SetEncoder(D, WIDTH, heads=2, reads_task=reads_task, counts=counts)), 0.1)
 
 
 def tokens(n_tasks: int = 2) -> Tokens:
@@ -85,3 +85,18 @@ def test_every_parameter_gets_a_finite_gradient(reads_task: bool) -> None:
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
+
+
+def test_how_much_evidence_there_is_counts_only_where_asked_for() -> None:
+    once = tokens()
+    assert once.membership is not None
+    twice = Tokens(torch.cat([once.values] * 2, 1), torch.cat([once.membership] * 2, 1))
+    check_same(encoder()(twice), encoder()(once))
+    counting = encoder(counts=True)
+    few, many = counting(once), counting(twice)
+    assert few.classes is not None
+    assert many.classes is not None
+    assert (few.classes - many.classes).abs().max() > 1e-3
+    # and nothing is said of it before training
+    blank = built(lambda: SetEncoder(D, WIDTH, heads=2, counts=True))
+    check_same(blank(twice), blank(once))

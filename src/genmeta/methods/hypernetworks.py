@@ -58,6 +58,7 @@ class HyperNetOptions:
         row_scale: what a unit of what is written is worth in a row at first; learned along. Rows of prototypes have a
             length of some 30, so a correction that is to count soon needs more than a tenth.
         context: size of the encoder's context vectors.
+        counts: tell the generator how much evidence each class has: where there is more, steps may be longer.
         hidden: width of the generator.
         chunk: weights per chunk where there are many.
         penalty: cost of a written weight, see :class:`~genmeta.generators.HyperNetwork`.
@@ -73,6 +74,7 @@ class HyperNetOptions:
     row_base: str = "prototype"
     row_scale: float = 0.1
     context: int = 128
+    counts: bool = False
     hidden: int = 256
     chunk: int = 1024
     penalty: float = 1e-4
@@ -120,7 +122,9 @@ def _build(options: HyperNetOptions, learner: Learner, vision: VisualTask, gener
             step_sizes=step_sizes,
             adapter=GradientAdapter(first_order=options.first_order),
             inner_steps=options.inner_steps,
-            encoder=SetEncoder(learner.feature_size, options.context, reads_task=bool(spec.shared)),
+            encoder=SetEncoder(
+                learner.feature_size, options.context, reads_task=bool(spec.shared), counts=options.counts
+            ),
             shared=generator(spec.shared_length) if writes and spec.shared else None,
             rows=generator(spec.row_length) if writes else None,
         )
