@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from reports_helpers import svg_of, texts
@@ -20,7 +21,10 @@ from genmeta.engine import Evaluation
 from genmeta.reports import accuracy_curves, calibration_curves, task_picture, weights_picture
 from genmeta.reports.calibration import reliability
 from genmeta.reports.panels import panels_of
+from genmeta.reports.scenarios import domain_bars, session_curves
 from genmeta.reports.svg import leaves, shorten, two_lines
+from genmeta.scenarios.domain import DomainScores
+from genmeta.scenarios.incremental import IncrementalScores
 
 
 def test_accuracy_curves_draw_the_means(evaluations: dict[str, Evaluation]) -> None:
@@ -209,3 +213,29 @@ def test_names_are_shortened_readably() -> None:
     assert two_lines("plain", 14) == "plain"
     assert leaves(["Greek/alpha", "Greek/beta"]) == ["alpha", "beta"]
     assert leaves(["Greek/o", "Latin/o"]) == ["Greek/o", "Latin/o"]
+
+
+def said_outside(figure: Figure) -> list[str]:
+    """Texts that a figure's edge cuts off."""
+    FigureCanvasAgg(figure).draw()
+    width, height = figure.get_size_inches() * figure.dpi
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    places = [text for text, at in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True) if low <= at <= high]
+    written = [*places, axes.yaxis.label, *axes.get_legend().get_texts()]
+    boxes = {text.get_text(): text.get_window_extent() for text in written}
+    return [said for said, box in boxes.items() if min(box.x0, box.y0) < 0 or box.x1 > width or box.y1 > height]
+
+
+def test_pictures_of_scenarios_cut_no_name_off() -> None:
+    names = [f"turn{turn}-slant30-bold-negative" for turn in range(0, 360, 45)]
+    none = {name: np.zeros(2) for name in names}
+    picture = domain_bars({row: DomainScores(none, none, dict.fromkeys(names, 0.0), 1.0) for row in ("erm", "film")})
+    assert isinstance(picture.image, Figure)
+    assert not said_outside(picture.image)
+    assert picture.image.axes[0].get_ylim() == (0, 1), "an accuracy is never below zero"
+    scores = IncrementalScores(np.full((2, 4), 0.5), np.zeros((2, 4, 4)), np.ones((2, 3)), 1.0, 0, np.zeros((2, 1, 2)))
+    curves = session_curves(dict.fromkeys(("hypernet", "class means on hypernet's features"), scores))
+    assert isinstance(curves.image, Figure)
+    assert not said_outside(curves.image)
+    assert all(float(place).is_integer() for place in curves.image.axes[0].get_xticks()), "sessions are whole"

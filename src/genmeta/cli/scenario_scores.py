@@ -70,7 +70,7 @@ def score_scenario(
     result = {**scored.result, **made, "trained": {n: d if n in teams else d[0] for n, d in described.items()}}
     page = Report(
         title=f"The {protocol.scenario} scenario: {', '.join(trained)}",
-        summary=scored.table.caption,
+        summary=f"{len(scored.result['methods'])} rows on the same tasks of {config.data}.",
         sections=(Section(config.data, "", (scored.table, scored.picture)),),
         provenance={"command": str(made["command"]), "commit": str(made["commit"]), "date": str(made["date"])},
     )

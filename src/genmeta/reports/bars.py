@@ -24,7 +24,7 @@ def grouped_bars(
         columns: of the legend.
     """
     figure = new_figure(7.2, 3.8)
-    axes = plot_axes(figure, 0.6, 1.2, 6.4, 2.2)
+    axes = plot_axes(figure, 1.2, 1.2, 5.9, 2.2)
     width = 0.8 / len(rows)
     for at, (name, heights) in enumerate(rows.items()):
         values = [heights.get(group, Interval(0.0, 0.0)) for group in groups]
@@ -33,5 +33,6 @@ def grouped_bars(
         axes.bar(places, [v.mean for v in values], width, yerr=errors, color=series(at)[0], label=shorten(name, 36))
     axes.set_xticks(range(len(groups)), [shorten(g, 30) for g in groups], rotation=25, ha="right", fontsize=7)
     axes.set_ylabel(ylabel)
+    axes.set_ylim(0, None if any(v.mean > 0 for heights in rows.values() for v in heights.values()) else 1)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=columns, frameon=False, fontsize=8)
     return figure

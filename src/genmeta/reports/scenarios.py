@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from genmeta.engine.scores import Interval, paired
 from genmeta.reports.bars import grouped_bars
@@ -110,7 +111,7 @@ def _rehearsed(rehearsal: Rehearsal, name: str) -> str:
 def session_curves(scores: Mapping[str, IncrementalScores]) -> Picture:
     """Accuracy on all classes met so far against sessions."""
     figure = new_figure(7.2, 3.6)
-    axes = plot_axes(figure, 0.6, 0.5, 4.4, 2.8)
+    axes = plot_axes(figure, 0.6, 0.5, 4.0, 2.8)
     for at, (name, each) in enumerate(scores.items()):
         colour, marker, line = series(at)
         columns = [Interval.of(100 * column) for column in each.accuracy.T]
@@ -119,6 +120,7 @@ def session_curves(scores: Mapping[str, IncrementalScores]) -> Picture:
         axes.fill_between(range(len(mean)), mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
         axes.plot(mean, color=colour, marker=marker, linestyle=line, markersize=4, label=shorten(name, 34))
     axes.set_xlabel("session (0: base)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("accuracy on all classes so far, %")
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, fontsize=8)
     said = "; ".join(f"{name} {100 * each.accuracy[:, -1].mean():.1f} %" for name, each in scores.items())
