@@ -30,6 +30,7 @@ score() {  # NAME ARGUMENTS...: a comparison of runs below the current folder
 # -- domains ----------------------------------------------------------------------------------------------------------
 
 methods="erm mldg tent domain-film"
+after=0,5       # steps that are scored, where a method takes any
 own="erm mldg"  # rows whose norms look at each image alone; the others take the statistics of a domain's images
 domains() {  # NAME DATA HELD_OUT QUERIES STEPS PARTS OPTIONS...: tent before its steps is arm-bn; parts to rehearse on
   missing "$1" || return 0
@@ -43,7 +44,7 @@ domains() {  # NAME DATA HELD_OUT QUERIES STEPS PARTS OPTIONS...: tent before it
         --validate-every $(($5 / 2)) --validate-tasks 40 "${@:7}" --run $method
     done
     score "$1" $(printf './%s ' $methods) --scenario domain --data "$2" --shots 20 --queries "$4" --tasks 20 \
-      --adapt-steps 0,5 --rehearse "$6"
+      --adapt-steps $after --rehearse "$6"
   )
 }
 
@@ -69,7 +70,7 @@ digits='rotated-digits?size=16' outermost='0 degrees,75 degrees'
 # domain-film too keeps the statistics that the network came with, and writes on top of them
 if wanted pacs && [ -f $data/pacs_84.zip ]; then
   for domain in photo art_painting cartoon sketch; do
-    own="erm mldg domain-film" domains domains-pacs-$domain "domains:$data/pacs_84.zip?size=64" $domain 40 40 0 \
+    own="erm mldg domain-film" after=0 domains domains-pacs-$domain "domains:$data/pacs_84.zip?size=64" $domain 40 40 0 \
       --queries 12 --tasks-per-batch 3 --lr 0.0003 --learner efficientnet-lite0
   done
 fi
