@@ -177,7 +177,7 @@ class Gallery:
                 through = generator.restore(generator._decode(code, context_there))  # type: ignore[operator]
                 mixed = (1 - share) * written[0][1] + share * written[1][1]
                 for kind, values in (("codes", through), ("rows", mixed)):
-                    rows = base + it.scales[-1] * values
+                    rows = base + it.row_scale * values
                     for at, task in enumerate((first, second)):
                         features, _ = it.learner.features(task.query.images)
                         said = it.vision.outputs(features, rows[None]).argmax(-1)
@@ -215,7 +215,7 @@ class Gallery:
             asked, _ = it.learner.features(task.query.images)
             right = []
             for values in seen:
-                rows = it.scales[-1] * values[None]
+                rows = it.row_scale * values[None]
                 said = it.vision.outputs(asked, base + rows).argmax(-1)
                 right.append(100 * float((said == task.query.labels).double().mean()))
         figure = Figure(figsize=(9, 2.6), layout="constrained")

@@ -147,7 +147,7 @@ def test_noise_begins_at_a_size_that_answers_feel(name: str) -> None:
         with torch.no_grad():
             outputs = it.answers(task, 0, seeded(0), samples=50)[0][0]
         spread[scale] = outputs.unflatten(0, (3, 50)).std(1).mean().item()
-        assert it.scales[-1].item() == pytest.approx(scale)
+        assert it.row_scale.item() == pytest.approx(scale)
     assert spread[1.0] == pytest.approx(10 * spread[0.1], rel=1e-3)
     assert make_options(METHODS[name], {}).row_scale == 1.0
 

@@ -111,7 +111,7 @@ class PlainTask:
                 written = it.row_generator.guided(context.classes[0], rng, self.slope(weights, rows))
             else:
                 written = it.row_generator(context.classes[0], rng)
-            rows, cost = rows + it.scales[-1] * written.values, cost + written.cost.mean()
+            rows, cost = rows + it.row_scale * written.values, cost + written.cost.mean()
         alpha = {name: self.alpha(context, name) for name in it.step_sizes.shapes}
         return {**weights, ROWS: rows}, alpha, cost
 
@@ -121,7 +121,7 @@ class PlainTask:
         def gradient(values: Tensor) -> Tensor:
             with torch.enable_grad():
                 at = values.detach().requires_grad_()
-                written = {**weights, ROWS: rows.detach() + self.it.scales[-1].detach() * at}
+                written = {**weights, ROWS: rows.detach() + self.it.row_scale.detach() * at}
                 loss = F.cross_entropy(self.logits(self.support, written)[0], self.targets)
                 return self.ways * torch.autograd.grad(loss, at)[0]
 

@@ -120,7 +120,7 @@ def test_the_metric_of_the_base_session_is_what_later_rows_are_written_in() -> N
     assert after.bytes_per_class == 4 * (size + 1) + 4 * size**2 / 8
     # without what the generator adds, the rows are the closed form
     assert torch.equal(uncorrected(meta_learner).row_base.log_ridge, meta_learner.row_base.log_ridge)  # type: ignore[arg-type]
-    assert uncorrected(meta_learner).scales[-1].item() == 0 != meta_learner.scales[-1].item()
+    assert uncorrected(meta_learner).row_scale.item() == 0 != meta_learner.row_scale.item()
 
 
 @pytest.mark.parametrize("name", ["protonet", "ridge", "hypernet", "hypernet, within"])

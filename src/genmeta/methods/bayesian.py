@@ -37,5 +37,5 @@ def at_full_scale(meta_learner: MetaLearner, correction: float | None = None) ->
     scale = ROW_SCALE if alone else correction
     if scale is not None:
         with torch.no_grad():
-            meta_learner.scales[-1] = scale
+            meta_learner.row_scale.fill_(scale)
     return meta_learner

@@ -130,7 +130,7 @@ def _build(options: HyperNetOptions, learner: Learner, vision: VisualTask, gener
         )
     )
     with torch.no_grad():
-        meta_learner.scales[-1] = options.row_scale
+        meta_learner.row_scale.fill_(options.row_scale)
     return meta_learner
 
 

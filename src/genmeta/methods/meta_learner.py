@@ -97,6 +97,11 @@ class MetaLearner(nn.Module):
             self.scales.requires_grad_(False)
 
     @property
+    def row_scale(self) -> Tensor:
+        """``[]``, the strength of what is written on class rows: a view of the last of ``scales``."""
+        return self.scales[-1]
+
+    @property
     def tasks_per_chunk(self) -> int:
         """How many tasks are computed together: 1 where kernels differ by task on a CPU, 0 for no limit of kind.
 
@@ -191,7 +196,7 @@ class MetaLearner(nn.Module):
                 written = self.row_generator.match(classes, known.classes.flatten(0, 1), rng)  # type: ignore[union-attr]
             else:
                 written = self.row_generator(classes, rng)
-            rows = rows + self.scales[-1] * written.values.unflatten(0, (-1, ways))
+            rows = rows + self.row_scale * written.values.unflatten(0, (-1, ways))
             cost = cost + written.cost.unflatten(0, (-1, ways)).mean(1)
         weights[ROWS] = rows
         start = Start(weights, self.step_sizes(context, ways), cost, samples)
@@ -210,7 +215,7 @@ class MetaLearner(nn.Module):
             targets: of the support images.
             base: ``[T K R]``, what the written rows correct.
         """
-        features, base, scale, ways = features.detach(), base.detach(), self.scales[-1].detach(), base.shape[1]
+        features, base, scale, ways = features.detach(), base.detach(), self.row_scale.detach(), base.shape[1]
 
         def gradient(values: Tensor) -> Tensor:
             with torch.enable_grad():

@@ -148,7 +148,7 @@ def uncorrected(meta_learner: MetaLearner) -> MetaLearner:
     """The same with the rows as they are before the generator corrects them."""
     plain = copy.deepcopy(meta_learner)
     with torch.no_grad():
-        plain.scales[-1] = 0.0
+        plain.row_scale.zero_()
     return plain
 
 
