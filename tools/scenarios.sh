@@ -121,24 +121,18 @@ photo_rows() {  # PENALTY STEPS VALIDATE_EVERY
     --data "folder:$data/emoji9_64_rgba.zip?class=file&size=64" --min-images 7 --ways 10-60 --shots 1-5 --queries 2 \
     --tasks-per-batch 4 --steps "$2" --lr 0.001 --validate-every "$3" --validate-tasks 60 --run hypernet
 }
-photo_streams() {  # NAME ORDERS BASE_CLASSES SESSIONS SEED
-  score "$1" ./hypernet --scenario incremental --data "folder:$data/caltech101_84.zip?val=0&test=1" \
-    --base-classes "$3" --base-shots 15 --sessions "$4" --ways 5 --shots 5 --queries 5 --streams 10 --orders "$2" \
-    --seed "$5"
+photo_streams() {  # NAME ORDERS SEED
+  score "$1" ./hypernet --scenario incremental --data "folder:$data/caltech101_84.zip?val=0&test=1" --base-classes 60 \
+    --base-shots 15 --sessions 8 --ways 5 --shots 5 --queries 5 --streams 10 --orders "$2" --seed "$3"
 }
 if wanted caltech && missing incremental-caltech && [ -f $data/caltech101_84.zip ]; then
   mkdir -p $runs/incremental-caltech
-  (cd $runs/incremental-caltech && photo_rows 100 100 100 && photo_streams incremental-caltech 2 60 8 0)
+  (cd $runs/incremental-caltech && photo_rows 100 100 100 && photo_streams incremental-caltech 2 0)
 fi
 # its penalty was set after a look at those streams: others, which nothing was set by
-if wanted blind && [ -f $data/caltech101_84.zip ]; then
+if wanted blind && missing incremental-caltech-blind && [ -f $data/caltech101_84.zip ]; then
   mkdir -p $runs/incremental-caltech
-  (
-    cd $runs/incremental-caltech
-    photo_rows 100 100 100
-    ! missing incremental-caltech-blind || photo_streams incremental-caltech-blind 1 60 8 1
-    ! missing incremental-caltech-blind-40 || photo_streams incremental-caltech-blind-40 1 40 12 2
-  )
+  (cd $runs/incremental-caltech && photo_rows 100 100 100 && photo_streams incremental-caltech-blind 1 1)
 fi
 # what the penalty that serves Omniglot does to them
 if wanted corrected && [ -f $data/caltech101_84.zip ] && [ -f $data/gtsrb_32_3pertrack.zip ]; then
@@ -146,7 +140,7 @@ if wanted corrected && [ -f $data/caltech101_84.zip ] && [ -f $data/gtsrb_32_3pe
   (
     cd $runs/incremental-corrected
     photo_rows 0.1 600 200
-    ! missing incremental-caltech-corrected || photo_streams incremental-caltech-corrected 5 60 8 0
+    ! missing incremental-caltech-corrected || photo_streams incremental-caltech-corrected 5 0
     ! missing incremental-signs-corrected || score incremental-signs-corrected ./hypernet --scenario incremental \
       --data "folder:$data/gtsrb_32_3pertrack.zip?val=0&test=1&size=64" --base-classes 23 --base-shots 15 \
       --sessions 4 --ways 5 --shots 5 --queries 5 --streams 6 --seed 7
