@@ -98,7 +98,7 @@ def scored(it: MetaLearner, config: EvaluationConfig, steps: tuple[int, ...]) ->
 
 def answers(row: str, name: str, runs: Path) -> dict[str, np.ndarray]:
     """Steps -> AP50 of every episode of a set, kept in a file."""
-    kept = folder(row, runs / "along" / name).with_suffix(".json")
+    kept = runs / "along" / name / f"{folder(row, runs).name}.json"
     if not kept.exists():
         if row in TRAININGS:
             found = scored(load(folder(row, runs)).meta_learner, SETS[name], AFTER.get(row, (0,)))
