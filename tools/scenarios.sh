@@ -155,7 +155,7 @@ fi
 # scenes of emoji, two cells along each side: a glyph of so small a scene has strokes of a pixel, which a map of half the
 # resolution does not tell apart in so few steps
 if wanted multitask && missing multitask-visual && [ -f $data/emoji9_64_rgba.zip ]; then
-  glyphs='glyphs?size=32&color=rgb' scenes="scenes:$data/emoji9_64_rgba.zip?class=file&size=32&grid=2" steps=1800
+  glyphs='glyphs?size=32&color=rgb' scenes="scenes:$data/emoji9_64_rgba.zip?class=file&size=32&grid=2" steps=1500
   mkdir -p $runs/multitask
   (
     cd $runs/multitask
