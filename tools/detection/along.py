@@ -52,8 +52,12 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "init": "protonet, longer", "steps": 300, "shots": "1-5", "lr": 0.003, "freeze_learner": True, "options": STEPS,
     },
 }  # fmt: skip
-#: Row -> prototypes after as many meta-steps.
-AGAINST = {"hypernet from the first step": "base", "hypernet": "protonet", "meta-sgd-hn": "protonet, longest"}
+#: Row -> prototypes after as many meta-steps, and on the same body.
+AGAINST = {
+    "hypernet from the first step": ("base",),
+    "hypernet": ("protonet",),
+    "meta-sgd-hn": ("protonet, longest", "protonet, longer"),
+}
 #: After how many steps a row is scored.
 AFTER = {"meta-sgd-hn": (0, 1, 5)}
 #: Lengths of the base's rows, of that of prototypes.
@@ -115,12 +119,15 @@ def described(name: str, rows: list[str], runs: Path) -> dict[str, Any]:
     each = {row: answers(row, name, runs) for row in (*rows, *lengths)}
     out: dict[str, Any] = {}
     for row, found in each.items():
-        other = "base" if row in lengths else AGAINST.get(row)
-        out[row] = {step: {"ap50": Interval.of(100 * v).rounded(), "episodes": len(v)} for step, v in found.items()}
-        if other:
-            for step, values in found.items():
-                gap = paired(values, each[other]["0"][: len(values)]).rounded()
-                out[row][step]["less"] = {"row": other, **gap}
+        others = ("base",) if row in lengths else AGAINST.get(row, ())
+        out[row] = {
+            step: {
+                "ap50": Interval.of(100 * values).rounded(),
+                "episodes": len(values),
+                "less": {other: paired(values, each[other]["0"][: len(values)]).rounded() for other in others},
+            }
+            for step, values in found.items()
+        }
     return out
 
 
