@@ -65,22 +65,26 @@ def gaps(sets: dict[str, str]) -> str:
 
 
 def along() -> str:
-    """Rows trained along with the body for as many steps, and a base with rows of other lengths, without a step."""
+    """Rows of longer trainings: AP50 on every set, and less prototypes after as many meta-steps."""
     found = read_if_there("body-along")
     if found is None:
         return "There is no result file yet; `python tools/detection/along.py RUNS` makes it."
     sets, rows = found["sets"], []
-    for row in next(iter(sets.values())):
-        cells = []
-        for name in sets:
-            one = sets[name][row]
-            gap = next(
-                (f" ({g['mean']:+.1f} ± {g['ci95']:.1f})" for key, g in one.items() if key.startswith("less_")), ""
-            )
-            cells.append(f"{one['ap50']['mean']:.1f} ± {one['ap50']['ci95']:.1f}{gap}")
-        rows.append([f"`{row}`" if row in found["trained"] else row, *cells])
+    for row, steps in next(iter(sets.values())).items():
+        said = f"`{row}`" if row in found["trained"] else row
+        for step, first in steps.items():
+            for i, other in enumerate(first["less"] or ("",)):
+                cells = []
+                for name in sets:
+                    one = sets[name][row][step]
+                    gap = one["less"].get(other)
+                    less = f"({gap['mean']:+.1f} ± {gap['ci95']:.1f})" if gap else ""
+                    score = "" if i else f"{one['ap50']['mean']:.1f} ± {one['ap50']['ci95']:.1f}"
+                    cells.append(f"{score} {less}".strip())
+                named = said if len(steps) == 1 else f"{said} after {count(step)}"
+                rows.append(["" if i else named, f"`{other}`" if other else "", *cells])
     heads = [f"{'scripts' if name.startswith('scripts') else 'emoji'}, {name[-2]} image" for name in sets]
-    return table(["Row", *(f"{head}s" if not head.endswith("1 image") else head for head in heads)], rows)
+    return table(["Row", "less", *(f"{head}s" if not head.endswith("1 image") else head for head in heads)], rows)
 
 
 def _named(key: str) -> str:
