@@ -11,6 +11,12 @@ set and, but for pretrained learners, a checkpoint whose learner all methods sta
     python tools/families.py --learner efficientnet-lite0 --start "" --width 0 --size 84 --name families-photos \\
         --data folder:../shared/data/caltech101_84.zip --columns 5w1s,5w5s,10w1s --tasks 300 --seeds 0 \\
         --runs runs/photos
+    genmeta train protonet --data "omniglot?split=vinyals" --augment elastic --width 64 --size 32 --ways 100-200 \\
+        --shots 1 --queries 1 --tasks-per-batch 1 --precision bf16 --lr 0.003 --steps 5000 --validate-every 500 \\
+        --run runs/published-alone
+    python tools/families.py --data "omniglot?split=vinyals" --start runs/published-alone \\
+        --runs runs/published-alone-rows --name families-vinyals --columns 5w1s,20w1s --seeds 0 \\
+        --rows protonet,hypernet,versa,bmaml,leo
     python tools/families.py --rows protonet,cnaps,hypernet-film --budget 40 --seeds 0 --name families-body
 
 ``--rows BODY`` is for what changes the features, on jittered images, ``--rows ALL`` for what writes every weight: these

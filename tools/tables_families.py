@@ -13,6 +13,7 @@ from tables_files import read, table
 RESULTS = Path(__file__).parents[1] / "results"
 OMNIGLOT = ("families-5w1s", "families-5w5s", "families-20w1s")
 BODY = ("families-body-5w1s", "families-body-5w5s", "families-body-20w1s")
+PUBLISHED = ("families-vinyals-5w1s", "families-vinyals-20w1s")
 PHOTOS = ("families-photos-5w1s", "families-photos-5w5s", "families-photos-10w1s")
 STEPS = ("0", "1", "5")
 
@@ -116,6 +117,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "families": lambda: accuracies(OMNIGLOT),
     "family_draws": lambda: draws(OMNIGLOT[-1]),
     "family_body": lambda: accuracies(BODY, after="1"),
+    "family_published": lambda: accuracies(PUBLISHED),
+    "family_published_draws": lambda: draws(PUBLISHED[-1]),
     "family_photos": lambda: accuracies(PHOTOS),
     "family_photo_draws": lambda: draws(PHOTOS[0]),
     "family_curves": curves,

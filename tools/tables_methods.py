@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 def entry(method: str, task: str) -> tuple[dict[str, Any], str] | None:
     """The row of a method on Omniglot tasks, and which run it is of: the main table's, else the families'."""
-    for kind in ("omniglot", "families"):
+    for kind in ("omniglot", "families", "families-body"):
         found = read(f"{kind}-{task}")
         if method in found["methods"]:
             return averaged(found, method), kind
