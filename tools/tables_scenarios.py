@@ -208,7 +208,7 @@ STREAMS = {
     "incremental-online": "Omniglot, 20 + 100 × 1",
 }
 #: Scenes of the multi-task table, as the script spells them.
-SCENES = "scenes?size=32"
+SCENES = "scenes:../shared/data/emoji9_64_rgba.zip?class=file&size=32&grid=2"
 #: Data sets of one visual task, by how the script spells them.
 SETS = {
     "glyphs?size=28&color=rgb": "characters",
@@ -243,7 +243,7 @@ TABLES: dict[str, Callable[[], str]] = {
         {
             "shared": "one for all three",
             "classification+segmentation+detection": "one for each, as large",
-            "small-classification+small-segmentation+small-detection": "one for each, as large together",
+            "small-classification+small-segmentation+small-detection": "one for each, half as large",
         },
         {
             "glyphs?size=32&color=rgb: classification": "classification, accuracy",
