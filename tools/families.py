@@ -17,7 +17,7 @@ set and, but for pretrained learners, a checkpoint whose learner all methods sta
     python tools/families.py --data "omniglot?split=vinyals" --start runs/published-alone \\
         --runs runs/published-alone-rows --name families-vinyals --columns 5w1s,20w1s --seeds 0 \\
         --rows protonet,hypernet,versa,bmaml,leo
-    python tools/families.py --rows protonet,cnaps,hypernet-film --budget 40 --seeds 0 --name families-body
+    python tools/families.py --rows BODY --budget 40 --seeds 0 --name families-body
 
 ``--rows BODY`` is for what changes the features, on jittered images, ``--rows ALL`` for what writes every weight: these
 take longer budgets. The others write class rows on features that stay as they are. Meta-steps are the budget divided
