@@ -244,6 +244,7 @@ TABLES: dict[str, Callable[[], str]] = {
             "shared": "one for all three",
             "classification+segmentation+detection": "one for each, as large",
             "small-classification+small-segmentation+small-detection": "one for each, half as large",
+            "tiny-classification+tiny-segmentation+tiny-detection": "one for each, as large together",
         },
         {
             "glyphs?size=32&color=rgb: classification": "classification, accuracy",
