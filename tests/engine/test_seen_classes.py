@@ -93,3 +93,13 @@ def test_a_start_hands_on_what_it_has_seen(trained: Trained, folder: Path, photo
 def test_a_header_that_names_no_data() -> None:
     assert learned_from({}) == learned_from({"training": {"data": None}}) == ()
     assert learned_from({"training": {"data": "omniglot+glyphs"}}) == ("omniglot", "glyphs")
+
+
+def test_a_forged_header_is_passed_over(trained: Trained, folder: Path) -> None:
+    assert learned_from({"learned_from": {"a": 1}, "training": "x"}) == ()
+    forged = Trained(
+        trained.meta_learner, {**trained.config, "learned_from": ["", 7, "folder:?", f"folder:{folder}?val=x"]}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_tasks(forged, episodes(f"folder:{folder}"))

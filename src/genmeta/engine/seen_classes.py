@@ -20,9 +20,11 @@ _PIXELS = ("size", "color")
 
 def learned_from(header: Mapping[str, Any]) -> tuple[str, ...]:
     """The data specs that a checkpoint's weights come from; those of a start come first, as far as it is known."""
-    if "learned_from" in header:
-        return tuple(header["learned_from"])
-    data = header.get("training", {}).get("data")
+    named = header.get("learned_from")
+    if isinstance(named, list):
+        return tuple(spec for spec in named if isinstance(spec, str))
+    training = header.get("training")
+    data = training.get("data") if isinstance(training, dict) else None
     return tuple(data.split("+")) if isinstance(data, str) else ()
 
 
@@ -41,16 +43,16 @@ def warn_of_seen_classes(specs: Sequence[str], data: Data, splits: Sequence[str]
         return
     ours = _without_pixels(data.name)
     new = {data.class_names[int(number)] for split in splits for number in data.splits[split]}
-    for spec in specs:
-        theirs = _without_pixels(spec)
-        if (theirs.name, theirs.path) != (ours.name, ours.path) or theirs == ours:
-            continue
-        channels, size, _ = data.image_shape
+    channels, size, _ = data.image_shape
+    for spec in dict.fromkeys(specs):
         try:
+            theirs = _without_pixels(spec)
+            if (theirs.name, theirs.path) != (ours.name, ours.path) or theirs == ours:
+                continue
             with warnings.catch_warnings(action="ignore"):  # what is wrong with these files was said of ours
                 other = open_dataset(str(theirs), size=size, channels=channels)
         except GenmetaError:
-            continue  # a spec of an earlier version or of another kind: nothing can be told
+            continue  # a spec of an earlier version, of another kind or forged: nothing can be told
         seen = new & {other.class_names[int(number)] for number in other.splits["train"]}
         if seen:
             of = f"{len(seen)} of the {len(new)} classes in the {' and '.join(splits)} split of {data.name!r}"
