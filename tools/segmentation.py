@@ -3,7 +3,7 @@
 Trainings, and the scores of each row on each set of episodes, are kept in RUNS and not made again, so the work can be
 done in parts: ``--rows`` takes some rows, ``--train-only`` leaves the scores for later. A set's
 ``results/segmentation-SET/results.json`` holds the rows that have been scored so far. A RUNS without a base of its own
-adds to the rows that stand there.
+adds to the rows that stand there; otherwise those that start from another base are replaced.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from genmeta.core.files import write_json
 from genmeta.core.randomness import seeded
 from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.data import open_scenes
-from genmeta.engine import Interval, StepScores, evaluate, load, paired, train
+from genmeta.engine import Interval, StepScores, Trained, evaluate, load, paired, train
 from genmeta.engine.evaluation import episodes
 from genmeta.engine.runtime import keep_freed_memory, use_threads
+from genmeta.methods.fine_tuning import with_fine_tuning
 from genmeta.reports import segmentation_picture
 from genmeta.scenarios import provenance
 from genmeta.scenarios.few_shot import describe_training, open_tasks
@@ -37,6 +38,8 @@ REAL = "../shared/data"
 EMOJI = f"scenes:{REAL}/emoji9_64_rgba.zip?class=file"
 FOLDER = f"masks:{REAL}/segmentation"
 SCRATCH, FOREST, PHOTO = "scratch", "random forest", "hypernet on photo features"
+#: The start of "hypernet", from which Adam moves the whole network.
+EVERY = "hypernet, every weight"
 
 #: Every row but training from scratch starts from the learner of "base", a prototype network, and goes on for STEPS:
 #: generators on a body that stays as it is, so that they differ in what they write; prototypes and MAML, which would
@@ -76,6 +79,11 @@ TRAININGS: dict[str, dict[str, Any]] = {
 }
 ROWS = tuple(name for name in (*TRAININGS, FOREST) if name not in ("base", PHOTO))
 BASELINES = (SCRATCH, "protonet", "maml", FOREST)
+#: Rows that no training of the base has a part in.
+WITHOUT_BASE = (SCRATCH, FOREST, PHOTO)
+#: Where the learning rate of EVERY is chosen, among which and on how many tasks: emoji on photos, never real sets.
+CHOICE = f"{EMOJI}&backgrounds={REAL}/caltech101_84.zip&size=160"
+RATES, CHOICE_TASKS = (0.0005, 0.001, 0.002, 0.004), 8
 #: Episodes of training from scratch, the first ones, where it takes ten times the steps from several images: slow, and
 #: so far behind that they tell.
 SCRATCH_TASKS = 60
@@ -104,7 +112,7 @@ SETS = {
     "camvid": photographed(f"{FOLDER}/camvid_240.zip?background=none&ignore=11&size=160", ways=5),
 }
 #: Rows of the real sets; the others would say the same again.
-ON_REAL = ("hypernet", PHOTO, "protonet", SCRATCH, FOREST)
+ON_REAL = ("hypernet", EVERY, PHOTO, "protonet", SCRATCH, FOREST)
 
 
 def is_painted(config: EvaluationConfig) -> bool:
@@ -142,6 +150,15 @@ def score(name: str, config: EvaluationConfig, runs: Path) -> dict[str, Any]:
         began = time.process_time()
         found = {0: evaluate_forest(tasks, n_tasks=config.tasks, seed=config.seed)}
         about: dict[str, Any] = {}
+    elif name == EVERY:
+        trained = load(runs / "hypernet")
+        rate = best_rate(trained, config.steps[-1], runs)
+        opened, tuned = open_tasks(trained, config), with_fine_tuning(trained.meta_learner, "all", rate)
+        began = time.process_time()
+        found = dict(
+            evaluate(tuned, opened, n_tasks=config.tasks, steps=config.steps, seed=config.seed, time_tasks=0)
+        )  # fmt: skip
+        about = {**describe_training(trained), "options": {"fine_tune": "all", "fine_tune_lr": rate}}
     else:
         trained = load(runs / name.replace(" ", "-"))
         steps = list(config.steps)
@@ -165,6 +182,20 @@ def score(name: str, config: EvaluationConfig, runs: Path) -> dict[str, Any]:
         "scores": {str(step): numbers(scores) for step, scores in found.items()},
         "scored_at": provenance(),
     }
+
+
+def best_rate(trained: Trained, steps: int, runs: Path) -> float:
+    """The learning rate of fine-tuning that is best after so many steps on CHOICE; kept in a file."""
+    kept = runs / "scores" / "rates.json"
+    if not kept.exists():
+        config = EvaluationConfig(CHOICE, split="val", ways=3, shots=5, queries=5, on_bad_image="skip")
+        tasks, found = open_tasks(trained, config), {}
+        for rate in RATES:
+            tuned = with_fine_tuning(trained.meta_learner, "all", rate)
+            scores = evaluate(tuned, tasks, n_tasks=CHOICE_TASKS, steps=(steps,), seed=1, time_tasks=0)[steps]
+            found[rate] = float(scores.accuracy.mean())
+        write_json(kept, {"miou_by_rate": found, "best": max(found, key=lambda rate: found[rate])})
+    return float(json.loads(kept.read_text(encoding="utf-8"))["best"])
 
 
 def numbers(scores: StepScores) -> dict[str, Any]:
@@ -213,8 +244,11 @@ def _gap(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     return paired(first[:count], second[:count]).rounded()
 
 
-def committed(name: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """The rows of a set's result file as they were scored, and their base; nothing where there is no file."""
+def committed(name: str, runs: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The rows of a set's result file as they were scored that can stand beside those of RUNS, and their base.
+
+    All of them where RUNS has no base of its own; otherwise those that start from none. Nothing where there is no file.
+    """
     file = ROOT / "results" / f"segmentation-{name}" / "results.json"
     if not file.exists():
         return {}, {}
@@ -223,6 +257,8 @@ def committed(name: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     rows = {row: {"scored_at": at, **entry} for row, entry in content["methods"].items()}
     for entry in rows.values():
         del entry["paired_difference_to"]
+    if (runs / "base").exists():
+        return {row: entry for row, entry in rows.items() if row in WITHOUT_BASE}, {}
     return rows, content["base"]
 
 
@@ -247,7 +283,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path)
     parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all by default")
-    parser.add_argument("--rows", nargs="*", default=[], help=f"of {', '.join([*TRAININGS, FOREST])}; all by default")
+    parser.add_argument(
+        "--rows", nargs="*", default=[], help=f"of {', '.join([*TRAININGS, EVERY, FOREST])}; all by default"
+    )
     parser.add_argument("--train-only", action="store_true")
     parser.add_argument("--picture", action="store_true", help="draw docs/pictures/segmentation.png, and nothing else")
     arguments = parser.parse_args()
@@ -256,21 +294,20 @@ def main() -> None:
     if arguments.picture:
         picture(arguments.runs, ROOT / "docs" / "pictures" / "segmentation.png")
         return
-    wanted = arguments.rows or [*TRAININGS, FOREST]
+    wanted = arguments.rows or every_row
     for name in TRAININGS:
         if name in wanted:
             train(training(name, arguments.runs), resume=True, progress=False)
             print("trained", name, flush=True)
     for name in () if arguments.train_only else arguments.sets or SETS:
         kept = {row: arguments.runs / "scores" / name / f"{row}.json" for row in rows_of(name)}
+        found, base = committed(name, arguments.runs)
         for row, file in kept.items():
-            if row in wanted and not file.exists():
+            if row in wanted and not file.exists() and row not in found:
                 write_json(file, score(row, SETS[name], arguments.runs))
                 scores = json.loads(file.read_text(encoding="utf-8"))["scores"]
                 shown = {step: str(Interval.of(100 * np.array(one["every_episode"]))) for step, one in scores.items()}
                 print(name, row, shown, flush=True)
-        # rows stand in one file only if they start from one base
-        found, base = ({}, {}) if (arguments.runs / "base").exists() else committed(name)
         found |= {row: json.loads(file.read_text(encoding="utf-8")) for row, file in kept.items() if file.exists()}
         if found:
             base = base or describe_training(load(arguments.runs / "base"))

@@ -15,7 +15,7 @@ PAINTED = {
 }
 REAL = {"raccoon": "Raccoons", "blood-cells": "Blood cells", "cards": "Playing cards"}
 #: Rows that generate or learn a start; the others are what they are compared with.
-GENERATORS = ("hypernet", "meta-sgd-hn", "versa", "maml-gan", "photo", "photo, Adam")
+GENERATORS = ("hypernet", "meta-sgd-hn", "versa", "maml-gan", "photo", "photo, Adam", "hypernet, every weight")
 
 
 def scores(sets: dict[str, str]) -> str:

@@ -64,8 +64,23 @@ def gains() -> str:
             for step in sorted(entry["scores"], key=int):
                 cells = [f"{gaps[other][step]['mean']:+.1f} ± {gaps[other][step]['ci95']:.1f}" for other in columns]
                 rows.append([f"`{row}`", step, *cells])
+        columns, rows = _without_repeats(columns, rows)
         parts += [caption(name, found), table(["Row", "Steps", *[f"less {other}" for other in columns]], rows)]
     return "\n\n".join(parts or [NOTHING])
+
+
+def _without_repeats(columns: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Columns of one baseline that say the same after several numbers of steps, put together."""
+    kept: list[tuple[str, str, list[str]]] = []  # heading, baseline, cells
+    for at, column in enumerate(columns, start=2):
+        baseline, _, step = column.rpartition(" after ")
+        cells = [row[at] for row in rows]
+        if kept and kept[-1][1:] == (baseline, cells):
+            first = kept[-1][0].split(" to ")[0]
+            kept[-1] = f"{first} to {step}", baseline, cells
+        else:
+            kept.append((column, baseline, cells))
+    return [one[0] for one in kept], [[*row[:2], *(one[2][i] for one in kept)] for i, row in enumerate(rows)]
 
 
 TABLES: dict[str, Callable[[], str]] = {"segmentation": scores, "segmentation_gains": gains}

@@ -104,3 +104,17 @@ def test_saved_and_loaded_it_finds_the_same(model: Path, tmp_path: Path) -> None
         assert np.array_equal(mine, theirs)
     with pytest.raises(CheckpointError, match=r"is a model of FewShotDetector, not of FewShotSegmenter"):
         FewShotSegmenter.load(tmp_path / "mine.safetensors")
+
+
+def test_fine_tuning_moves_the_whole_network_and_survives_saving(model: Path, tmp_path: Path) -> None:
+    images, boxes, labels = [scene(0), scene(1)], [[BOX], [BOX]], [["square"], ["square"]]
+    plain = FewShotDetector(model, threshold=0.0, steps=0).fit(images, boxes, labels)
+    tuned = FewShotDetector(model, threshold=0.0, fine_tune="all", steps=20).fit(images, boxes, labels)
+    best = [detector.predict([scene(5)])[0].scores[0] for detector in (plain, tuned)]
+    assert best[1] > best[0]
+    tuned.save(tmp_path / "tuned.safetensors")
+    again = FewShotDetector.load(tmp_path / "tuned.safetensors")
+    assert again.fine_tune == "all"
+    np.testing.assert_array_equal(again.predict([scene(5)])[0].scores, tuned.predict([scene(5)])[0].scores)
+    with pytest.raises(UsageError, match="Unknown space to generate 'everything'"):
+        FewShotDetector(model, fine_tune="everything").fit(images, boxes, labels)

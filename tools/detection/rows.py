@@ -25,6 +25,7 @@ from genmeta.generators import FixedStepSize
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import MetaLearner, build_method
 from genmeta.methods.base import adapted_names
+from genmeta.methods.fine_tuning import with_fine_tuning
 from genmeta.scenarios.few_shot import describe_training
 from genmeta.tasks import DetectionTasks
 from genmeta.vision import Detection
@@ -47,7 +48,8 @@ def score(row: str, name: str, runs: Path) -> dict[str, Any]:
         steps = (10 * steps[-1],)
     make = _maker(row, runs, real)
     rate = _best_rate(row, make, runs, real)
-    return {"method": row, "options": {"inner_lr": rate}, **_scored(make(rate), config, size, steps)}
+    about: dict[str, Any] = describe_training(load(runs / "hypernet")) if row == settings.EVERY else {"method": row}
+    return {**about, "options": {"inner_lr": rate}, **_scored(make(rate), config, size, steps)}
 
 
 def _maker(row: str, runs: Path, real: bool) -> Callable[[float], MetaLearner]:
@@ -57,6 +59,9 @@ def _maker(row: str, runs: Path, real: bool) -> Callable[[float], MetaLearner]:
         config = LearnerConfig(base.learner, width=base.width, channels=3, size=64, extra=Detection.extra_channels)
         blank = build_learner(config, seeded(0, "scratch"))
         return lambda rate: build_method("scratch", blank, vision=Detection(), options=_adam(rate))
+    if row == settings.EVERY:
+        generated = load(runs / "hypernet").meta_learner
+        return lambda rate: with_fine_tuning(generated, "all", rate)
     trained = load(runs / ("photo" if real else "base")).meta_learner
 
     def make(rate: float) -> MetaLearner:

@@ -45,6 +45,8 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 SCRATCH, LONG, HEAD = "scratch", "scratch, ten times the steps", "fine-tuned head"
 TEMPLATES, ADAM = "template matching", "photo, Adam"
+#: The generated start of painted scenes, from which Adam moves the whole network.
+EVERY = "hypernet, every weight"
 BASELINES = ("protonet", "maml", HEAD, SCRATCH, LONG, TEMPLATES)
 #: Rows that no training has a part in.
 WITHOUT_BASE = (SCRATCH, LONG, TEMPLATES)
@@ -103,7 +105,7 @@ SETS: dict[str, EvaluationConfig] = {
 }
 _ON_PAINTED = (*(name for name in METHODS if name not in ("base", "photo")), HEAD, SCRATCH, TEMPLATES)
 _ON_ONE_SHOT = (*_ON_PAINTED[:-1], LONG, TEMPLATES)
-_ON_REAL = ("photo", ADAM, HEAD, SCRATCH, TEMPLATES)
+_ON_REAL = ("photo", ADAM, EVERY, HEAD, SCRATCH, TEMPLATES)
 
 
 def is_real(name: str) -> bool:

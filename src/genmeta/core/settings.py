@@ -156,6 +156,9 @@ class EvaluationConfig:
         tasks: number of episodes.
         adapt_steps: after how many adaptation steps to score, separated by commas.
         seed: names the list of episodes; equal seeds give every method equal episodes.
+        fine_tune: steps by Adam from the generated start, in place of the method's own: on ``all`` weights of the
+            network, or on ``film``, ``head`` or ``rows`` alone; see :mod:`genmeta.methods.fine_tuning`.
+        fine_tune_lr: learning rate of these steps.
         samples: draws of the start per task whose probabilities are averaged; 0 for the method's own number.
         calibration_tasks: validation tasks to fit a temperature to, for scores after scaling; 0 for none.
         quarter_turns: count turned classes as classes of their own, even where the data set does not.
@@ -171,6 +174,8 @@ class EvaluationConfig:
     queries: int = 5
     tasks: int = 600
     adapt_steps: str = "0,1,5"
+    fine_tune: str = ""
+    fine_tune_lr: float = 0.002
     seed: int = 0
     samples: int = 0
     calibration_tasks: int = 0

@@ -17,8 +17,12 @@ from genmeta.estimators import saving
 from genmeta.estimators.checks import check_steps
 from genmeta.estimators.classifier import NotFittedEstimator
 from genmeta.methods import Adapted
+from genmeta.methods.fine_tuning import with_fine_tuning
 from genmeta.vision import VisualTask
 from genmeta.zoo import find, from_pretrained
+
+#: Steps of fine-tuning if no number is given.
+FINE_TUNING_STEPS = 50
 
 
 class DenseEstimator(BaseEstimator):
@@ -36,6 +40,7 @@ class DenseEstimator(BaseEstimator):
 
     model: str | os.PathLike[str]
     steps: int | None
+    fine_tune: str
     random_state: int
     classes_: np.ndarray
     n_support_: np.ndarray
@@ -86,10 +91,14 @@ class DenseEstimator(BaseEstimator):
         return trained
 
     def _adapt(self, trained: Trained, support: Examples) -> None:
-        steps = trained.meta_learner.inner_steps if self.steps is None else self.steps
+        meta_learner, steps = trained.meta_learner, self.steps
+        if self.fine_tune:
+            meta_learner = with_fine_tuning(meta_learner, self.fine_tune)
+            steps = FINE_TUNING_STEPS if steps is None else steps
+        steps = meta_learner.inner_steps if steps is None else steps
         ways = len(self.classes_) + self.background
         with torch.no_grad():
-            self._adapted = trained.meta_learner.adapt(support, ways, seeded(self.random_state, "fit"), steps=steps)
+            self._adapted = meta_learner.adapt(support, ways, seeded(self.random_state, "fit"), steps=steps)
         self._trained = trained
 
     def _check_fitted(self) -> None:

@@ -43,6 +43,9 @@ class FewShotDetector(DenseEstimator):
     Args:
         model: a checkpoint of a detection method: a name, a path or a run directory, a Hugging Face Hub id.
         steps: adaptation steps; by default the checkpoint's own number.
+        fine_tune: ``all`` to move the whole network from the generated start, by 50 steps of Adam if ``steps`` does not
+            say otherwise: seconds in place of fractions of one, and worth them where images are far from those that
+            the checkpoint has learned from. Or ``film``, ``head`` or ``rows``.
         threshold: least score of what is found.
         random_state: seed of what is random in fitting.
 
@@ -58,11 +61,13 @@ class FewShotDetector(DenseEstimator):
         model: str | os.PathLike[str],
         *,
         steps: int | None = None,
+        fine_tune: str = "",
         threshold: float = 0.3,
         random_state: int = 0,
     ) -> None:
         self.model = model
         self.steps = steps
+        self.fine_tune = fine_tune
         self.threshold = threshold
         self.random_state = random_state
 

@@ -34,6 +34,9 @@ class FewShotSegmenter(DenseEstimator):
     Args:
         model: a checkpoint of a segmentation method: a name, a path or a run directory, a Hugging Face Hub id.
         steps: adaptation steps; by default the checkpoint's own number.
+        fine_tune: ``all`` to move the whole network from the generated start, by 50 steps of Adam if ``steps`` does not
+            say otherwise: seconds in place of fractions of one, and worth them where images are far from those that
+            the checkpoint has learned from. Or ``film``, ``head`` or ``rows``.
         size: pixels of the square that images are resized to; by default what the checkpoint was trained at.
         random_state: seed of what is random in fitting.
 
@@ -45,10 +48,17 @@ class FewShotSegmenter(DenseEstimator):
     of, shown = Segmentation, "images, masks"
 
     def __init__(
-        self, model: str | os.PathLike[str], *, steps: int | None = None, size: int = 0, random_state: int = 0
+        self,
+        model: str | os.PathLike[str],
+        *,
+        steps: int | None = None,
+        fine_tune: str = "",
+        size: int = 0,
+        random_state: int = 0,
     ) -> None:
         self.model = model
         self.steps = steps
+        self.fine_tune = fine_tune
         self.size = size
         self.random_state = random_state
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmeta.core.types import Context, Start
+from genmeta.core.types import Context, Start, Weights
 
 #: Written values ``[B P]`` -> the gradient of the support loss with respect to them, ``[B P]``, as plain numbers.
 Gradient = Callable[[Tensor], Tensor]
@@ -67,6 +67,13 @@ class StartWriter(nn.Module, ABC):
     For families that a :class:`ParameterGenerator` cannot express, because the draws of a task differ by more than
     noise, or because adaptation moves something other than the weights.
     """
+
+    def shared(self, weights: Weights, samples: int) -> Weights:
+        """The shared tensors ``[T*S *shape]`` of every draw where they are known before the rows; by default as given.
+
+        Rows in closed form are then computed on the features of their own draw.
+        """
+        return weights
 
     @abstractmethod
     def forward(self, start: Start, context: Context | None, rng: torch.Generator) -> Start:

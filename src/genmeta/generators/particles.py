@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genmeta.core.errors import UsageError
 from genmeta.core.spec import ParamSpec
-from genmeta.core.types import ROWS, Context, Start
+from genmeta.core.types import ROWS, Context, Start, Weights
 from genmeta.generators.base import StartWriter
 
 
@@ -39,24 +39,35 @@ class Particles(StartWriter):
             for shape in (torch.Size(shape) for _, shape in spec.shared)
         )
 
+    def shared(self, weights: Weights, samples: int) -> Weights:
+        """The shared tensors of the first ``samples`` particles for each task.
+
+        Raises:
+            UsageError: there are fewer particles.
+        """
+        self._check(samples)
+        moved = dict(weights)
+        for name, offset in zip(self.names, self.offsets, strict=True):
+            moved[name] = weights[name] + self._each(offset, samples, len(weights[name]) // samples)
+        return moved
+
     def forward(self, start: Start, context: Context | None, rng: torch.Generator) -> Start:
-        """The first ``S = start.samples`` particles for each task.
+        """The rows of the first ``S = start.samples`` particles for each task.
 
         Raises:
             UsageError: there are fewer particles than ``S``.
         """
-        if start.samples > self.count:
+        self._check(start.samples)
+        rows = start.weights[ROWS]
+        factors = self._each(self.row_factors, start.samples, len(rows) // start.samples)
+        return start._replace(weights={**start.weights, ROWS: rows * (1 + factors[:, None, :])})
+
+    def _check(self, samples: int) -> None:
+        if samples > self.count:
             raise UsageError(
-                f"This model has {self.count} particles, so it cannot give {start.samples} samples. "
+                f"This model has {self.count} particles, so it cannot give {samples} samples. "
                 f"Ask for {self.count} or fewer, or train it with more particles."
             )
-        n_tasks = start.weights[ROWS].shape[0] // start.samples
-        weights = dict(start.weights)
-        for name, offset in zip(self.names, self.offsets, strict=True):
-            weights[name] = weights[name] + self._each(offset, start.samples, n_tasks)
-        factors = self._each(self.row_factors, start.samples, n_tasks)
-        weights[ROWS] = weights[ROWS] * (1 + factors[:, None, :])
-        return start._replace(weights=weights)
 
     @staticmethod
     def _each(values: Tensor, samples: int, n_tasks: int) -> Tensor:

@@ -91,6 +91,8 @@ class MetaLearner(nn.Module):
         #: Tasks that are computed and back-propagated together; 0 to choose by the kind of weights and the images.
         self.chunk_size = 0
         self._names = tuple(name for name, _ in self.spec.shared)
+        #: The shared tensors that differ from task to task: those that are written, and more where steps move more.
+        self.moved = self._names
         # θ = base + scale · written, with a learned scale for each tensor, small at first
         self.scales = nn.Parameter(torch.full((len(self._names) + 1,), 0.1))
         if self.shared_generator is None and self.row_generator is None:
@@ -112,14 +114,14 @@ class MetaLearner(nn.Module):
             return self.chunk_size
         own = self.learner.own_weights()
         on_cpu = self.scales.device.type == "cpu"
-        return 1 if on_cpu and any(own[name].ndim == 4 and own[name].shape[-1] > 1 for name in self._names) else 0
+        return 1 if on_cpu and any(own[name].ndim == 4 and own[name].shape[-1] > 1 for name in self.moved) else 0
 
     def chunks(self, task: Task) -> list[Task]:
         """The batch cut into pieces that are computed (and back-propagated) one after the other."""
         if task.support.images.ndim == 3:
             return [task]  # embedded before
         images = task.support.images.shape[1] + task.query.images.shape[1]
-        images *= self.samples if self._names else 1
+        images *= self.samples if self.moved else 1
         images *= image_weight(self, task)
         together = IMAGES_PER_CHUNK if self.scales.device.type == "cpu" else IMAGES_PER_CHUNK_ON_GPU
         size = self.tasks_per_chunk or max(1, together // images)
@@ -147,7 +149,7 @@ class MetaLearner(nn.Module):
             row_base: of :meth:`later`, where these classes come after others.
         """
         samples = samples or self.samples
-        memory = FeatureMemory(self.learner, support.images, self._names)
+        memory = FeatureMemory(self.learner, support.images, self.moved)
         return self._start(support, ways, rng, samples, memory, row_base=row_base)
 
     def later(self, support: Examples, ways: int) -> RowBase:
@@ -174,8 +176,11 @@ class MetaLearner(nn.Module):
         if kept is None:
             weights, shared_cost = self._write_shared(context, n_tasks * samples, rng)
         else:
-            weights, shared_cost = {name: kept[name] for name in self._names}, 0.0
+            weights, shared_cost = {name: kept[name] for name in self.moved}, 0.0
         rewritten = kept is not None or self.shared_generator is not None
+        if kept is None and self.writer is not None and self._names:
+            base_weights, weights = weights, self.writer.shared(weights, samples)
+            rewritten = rewritten or weights is not base_weights
         cost = cost + shared_cost
         if isinstance(self.row_base, ConstantRow):
             rows = self.row_base.row.expand(n_tasks * samples, ways, -1)
@@ -203,7 +208,7 @@ class MetaLearner(nn.Module):
         if self.writer is not None:
             start = self.writer(start, context, rng)
         if kept is not None:
-            steps = {name: size for name, size in start.step_sizes.items() if name not in self._names}
+            steps = {name: size for name, size in start.step_sizes.items() if name not in self.moved}
             start = start._replace(weights={**start.weights, **weights, ROWS: start.weights[ROWS]}, step_sizes=steps)
         return start
 
@@ -242,12 +247,12 @@ class MetaLearner(nn.Module):
         self, context: Context | None, n_tasks: int, rng: torch.Generator
     ) -> tuple[Weights, Tensor | float]:
         own = self.learner.own_weights()
-        base = {name: own[name].expand(n_tasks, *own[name].shape) for name in self._names}
+        base = {name: own[name].expand(n_tasks, *own[name].shape) for name in self.moved}
         if self.shared_generator is None or context is None or isinstance(self.shared_generator, ConstantGenerator):
             return base, 0.0
         written = self.shared_generator(context.task, rng)
         deltas = self.spec.split(written.values)
-        weights = {}
+        weights = dict(base)
         for at, name in enumerate(self._names):
             # kernels are written in units of their initial spread, so that one generator serves all layers
             unit = 1.0 if own[name].ndim == 1 else (2.0 / own[name][0].numel()) ** 0.5
@@ -311,12 +316,12 @@ class MetaLearner(nn.Module):
         samples = samples or self.samples
         if not 1 <= samples <= MOST_SAMPLES:
             raise UsageError(f"A prediction averages 1 to {MOST_SAMPLES} samples of the start, got {samples}.")
-        memory = FeatureMemory(self.learner, support.images, self._names)
+        memory = FeatureMemory(self.learner, support.images, self.moved)
         start = self._start(support, ways, rng, samples, memory, evidence, kept)
         targets, share = support.repeat(samples).targets, samples
-        if samples > 1 and self._names:
+        if samples > 1 and self.moved:
             # the draws have features of their own; otherwise they share those of their task
-            memory, share = FeatureMemory(self.learner, batching.repeat(support.images, samples), self._names), 1
+            memory, share = FeatureMemory(self.learner, batching.repeat(support.images, samples), self.moved), 1
 
         def features(weights: Weights) -> Tensor:
             return batching.repeat(memory.features(weights, None, graph=differentiable)[0], share)
@@ -351,7 +356,7 @@ class MetaLearner(nn.Module):
 
     def _query_memory(self, images: Tensor, adapted: Adapted) -> FeatureMemory:
         each = adapted.start.samples // adapted.share
-        return FeatureMemory(self.learner, batching.repeat(images, each), self._names)
+        return FeatureMemory(self.learner, batching.repeat(images, each), self.moved)
 
     def _respond(self, memory: FeatureMemory, adapted: Adapted, step: int, *, differentiable: bool) -> Tensor:
         weights, statistics, tokens = adapted.states[step]

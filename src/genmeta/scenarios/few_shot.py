@@ -19,6 +19,7 @@ from genmeta.engine.run_directory import git_commit
 from genmeta.engine.runtime import command_line, machine
 from genmeta.engine.seen_classes import learned_from, warn_of_seen_classes
 from genmeta.engine.task_sources import make_tasks, open_data, warn_of_skipped
+from genmeta.methods.fine_tuning import with_fine_tuning
 from genmeta.tasks import TaskDistribution
 from genmeta.vision import DomainClassification
 from genmeta.vision.shared_maps import MULTITASK
@@ -75,10 +76,12 @@ def open_tasks(trained: Trained, config: EvaluationConfig, split: str = "") -> T
 
 def score(trained: Trained, config: EvaluationConfig, *, progress: bool = True) -> Evaluation:
     """Scores one checkpoint."""
-    temperatures = None
+    meta_learner, temperatures = trained.meta_learner, None
+    if config.fine_tune:
+        meta_learner = with_fine_tuning(meta_learner, config.fine_tune, config.fine_tune_lr)
     if config.calibration_tasks:
         temperatures = fit_temperatures(
-            trained.meta_learner,
+            meta_learner,
             open_tasks(trained, config, "val"),
             n_tasks=config.calibration_tasks,
             steps=config.steps,
@@ -86,7 +89,7 @@ def score(trained: Trained, config: EvaluationConfig, *, progress: bool = True) 
             samples=config.samples,
         )
     return evaluate(
-        trained.meta_learner,
+        meta_learner,
         open_tasks(trained, config),
         n_tasks=config.tasks,
         steps=config.steps,
