@@ -137,6 +137,29 @@ def test_a_narrow_terminal_does_not_break_the_words_of_names() -> None:
     assert all(len(line) <= 80 for line in out.getvalue().splitlines())
 
 
+@pytest.mark.parametrize("width", [*range(30, 160, 5), *range(100, 130), 300])
+def test_no_terminal_is_too_narrow_to_show_every_letter(width: int) -> None:
+    """A table that is wider than its terminal would be cut off, so that 1,284 reads as 1,28."""
+    names = ("hypernet", "class means on hypernet's features", "replay, 2 a class", "y" * 30)
+    headers = ("Learner", "average", "base session", "forgetting", "to hypernet", "ms a session", "bytes a class")
+    cells = ("94.7 ± 1.9", "98.0 ± 10.2", "0.0 ± 0.0", "−148.13 ± 1.92", "5.1", "1,284")
+    out = io.StringIO()
+    print_table(Console(file=out, width=width), Table(headers, tuple((name, *cells) for name in names)))
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    letters = sorted(letter for line in lines for letter in line if letter not in " ─")
+    assert letters == sorted("".join([*headers, *names, *cells * len(names)]).replace(" ", ""))
+    if width >= 80:
+        assert out.getvalue().count("1,284") == out.getvalue().count("−148.13") == len(names)
+
+
+def test_numbers_stay_whole_where_headers_can_be_broken_instead() -> None:
+    out = io.StringIO()
+    headers = ("Learner", *(f"a header of several words {n}" for n in range(4)))
+    print_table(Console(file=out, width=60), Table(headers, (("some learner", *("94.7 ± 1.9",) * 4),)))
+    assert out.getvalue().count("94.7 ± 1.9") == 4
+
+
 def test_accuracy_table_by_hand(evaluations: dict[str, Evaluation]) -> None:
     both = {name: scores for name, scores in evaluations.items() if {0, 5} <= set(scores)}
     reference = next(iter(both))

@@ -24,7 +24,7 @@ def incremental_table(scores: Mapping[str, IncrementalScores]) -> Table:
     first = next(iter(scores))
     rows = []
     for name, each in scores.items():
-        difference = MISSING if name == first else interval(paired(each.average, scores[first].average), signed=True)
+        difference = MISSING if name == first else interval(paired(each.average, scores[first].average), 1, signed=True)
         percent = (each.average, each.accuracy[:, 0], each.accuracy[:, -1], each.forgetting, each.harmonic_mean)
         rows.append(
             (
