@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from genmeta.cli.main import main
+from genmeta.engine import load
+from genmeta.engine.checkpoint import save_model
 from genmeta.methods import list_methods
 
 
@@ -135,6 +137,27 @@ def test_compare(spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     stamp = (tmp_path / "maml" / "last.ckpt").stat().st_mtime_ns
     run("compare", "maml", tmp_path / "protonet", *flags, "--inner-lr", 0.05)
     assert (tmp_path / "maml" / "last.ckpt").stat().st_mtime_ns == stamp
+
+
+def test_checkpoints_that_tell_little_of_their_training_are_scored(
+    spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the shipped ``photos``, whose header has neither the settings of ``genmeta train`` nor a count of numbers."""
+    train(spec, tmp_path / "run")
+    trained = load(tmp_path / "run")
+    told = {key: trained.config[key] for key in ("method", "options", "learner", "vision", "provenance")}
+    bare = [tmp_path / "bare.safetensors", tmp_path / "copy.safetensors"]
+    for path in bare:
+        save_model(path, trained.meta_learner, {**told, "training": {"command": "a script"}})
+    capsys.readouterr()
+    episodes = ("--data", spec, "--ways", 2, "--queries", 2, "--tasks", 2, "--adapt-steps", 0, "--threads", 1)
+    run("evaluate", bare[0], *episodes, "--json")
+    row = json.loads(capsys.readouterr().out)["methods"]["hypernet"]
+    assert row["parameters"] == trained.config["parameters"]
+    run("compare", *bare, *episodes, "--out", tmp_path / "out", "--json")
+    result = json.loads(capsys.readouterr().out)
+    assert list(result["methods"]) == [path.name for path in bare]
+    assert result["over_seeds"] == {}
 
 
 @pytest.mark.parametrize("what", ["methods", "datasets", "learners"])

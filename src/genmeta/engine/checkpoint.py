@@ -57,6 +57,11 @@ class Trained:
         """Name of the visual task."""
         return self.meta_learner.vision.name
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers meta-training could move; counted, since not every header tells."""
+        return sum(p.numel() for p in self.meta_learner.parameters())
+
 
 def save_model(path: str | Path, meta_learner: nn.Module, config: Mapping[str, Any]) -> None:
     """Writes weights and settings into one file, atomically."""

@@ -46,7 +46,9 @@ def comparison_report(comparisons: Sequence[Comparison]) -> Report:
             "episodes": "; ".join(
                 f"{c.config.data}: {c.config.tasks} tasks, seed {c.config.seed}" for c in comparisons
             ),
-            "training seeds": ", ".join(str(t.config["training"]["seed"]) for t in first.trained.values()),
+            "training seeds": ", ".join(
+                str(t.config["training"].get("seed", "not told")) for t in first.trained.values()
+            ),
         },
     )
 

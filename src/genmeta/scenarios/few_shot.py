@@ -182,7 +182,8 @@ def over_seeds(trained: Mapping[str, Trained], evaluations: Mapping[str, Evaluat
     """
     groups: dict[str, list[str]] = {}
     for name, it in trained.items():
-        groups.setdefault(_apart_from_seed(it), []).append(name)
+        if "seed" in it.config["training"]:  # that of photos, which a script trained, tells none
+            groups.setdefault(_apart_from_seed(it), []).append(name)
     found = {}
     for names in (group for group in groups.values() if len(group) > 1):
         scores = {}
@@ -218,7 +219,7 @@ def describe_training(trained: Trained) -> dict[str, Any]:
         "method": config["method"],
         "options": config["options"],
         "learner": config["learner"],
-        "parameters": config["parameters"],
+        "parameters": trained.parameters,
         "generator_parameters": _beyond_learner(trained),
         "training_steps": config.get("result", {}).get("steps"),
         "training_seconds": config.get("result", {}).get("seconds"),
@@ -230,10 +231,7 @@ def describe_training(trained: Trained) -> dict[str, Any]:
 
 def _beyond_learner(trained: Trained) -> int:
     """Parameters that the learner alone would not have: generator, encoder, row base, step sizes."""
-    total, learner = (
-        sum(p.numel() for p in module.parameters()) for module in (trained.meta_learner, trained.meta_learner.learner)
-    )
-    return total - learner
+    return trained.parameters - sum(p.numel() for p in trained.meta_learner.learner.parameters())
 
 
 def provenance() -> dict[str, Any]:

@@ -119,7 +119,7 @@ def multitask_rows(
         }
         if not found:
             raise UsageError(f"{name!r} knows none of the visual tasks that {config.data!r} is for.")
-        totals = [(int(m.config["parameters"]), int(m.config.get("result", {}).get("steps", 0))) for m in members]
+        totals = [(m.parameters, int(m.config.get("result", {}).get("steps", 0))) for m in members]
         scored[name] = MultiTaskScores(found, sum(p for p, _ in totals), sum(s for _, s in totals))
     return scored
 
