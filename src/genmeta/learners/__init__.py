@@ -12,10 +12,11 @@ from genmeta.learners.conv4 import Conv4
 from genmeta.learners.efficientnet_fpn import EfficientNetLite0Fpn
 from genmeta.learners.efficientnet_lite import EfficientNetLite0
 from genmeta.learners.efficientnet_map import EfficientNetLite0Map
+from genmeta.learners.fpn import Fpn
 from genmeta.learners.mlp import MLP
 from genmeta.learners.resnet12 import ResNet12
 from genmeta.learners.semantic_fpn import SemanticFPN
-from genmeta.learners.unet import Fpn, UNet
+from genmeta.learners.unet import UNet
 
 LEARNERS: Registry[type[Learner]] = Registry("learner")
 LEARNERS.register("conv4")(Conv4)

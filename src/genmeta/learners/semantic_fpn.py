@@ -1,4 +1,4 @@
-"""``semantic-fpn``: four scales down to stride 16, added up at stride 2, for masks of objects larger than a few pixels.
+"""Semantic FPN: four scales down to stride 16, added up at stride 2, for masks of objects larger than a few pixels.
 
 The semantic branch of Kirillov, Girshick, He and Dollár, "Panoptic feature pyramid networks", 2019
 (https://arxiv.org/abs/1901.02446): every level of the pyramid says its part of the feature in as many channels, and the

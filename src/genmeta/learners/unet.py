@@ -1,8 +1,5 @@
 """U-Net: a feature vector for every 2 × 2 pixels, from three scales put together; small enough for a CPU.
 
-``fpn`` is the same one octave coarser, a vector for every 4 × 4 pixels from strides 4, 8 and 16: what tells one object
-from another is then said in more channels at a quarter of the cells, where masks need the cells.
-
 Ronneberger, Fischer and Brox, "U-Net: convolutional networks for biomedical image segmentation", 2015
 (https://arxiv.org/abs/1505.04597). Deviations: strided convolutions instead of pooling, the first already in the first
 layer; scales are added after a 1×1 convolution, as in a feature pyramid (Lin et al., 2017,
@@ -61,9 +58,3 @@ class UNet(Learner):
             maps.append(run.conv("extra", x))
         out = torch.cat(maps, 1) if len(maps) > 1 else maps[0]
         return out.permute(0, 2, 3, 1).unflatten(0, images.shape[:2])
-
-
-class Fpn(UNet):
-    """Maps of ``D = 4 · width`` channels at stride 4. Default width 32: blocks of 32, 64, 128 and 256 channels."""
-
-    scales, finest = 4, 1
