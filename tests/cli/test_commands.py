@@ -16,7 +16,7 @@ from PIL import Image
 from genmeta.cli.main import main
 from genmeta.engine import load
 from genmeta.engine.checkpoint import save_model
-from genmeta.methods import list_methods
+from genmeta.methods import DOMAIN_METHODS, METHODS, find_method, list_methods
 
 
 @pytest.fixture(scope="session")
@@ -160,13 +160,49 @@ def test_checkpoints_that_tell_little_of_their_training_are_scored(
     assert result["over_seeds"] == {}
 
 
-@pytest.mark.parametrize("what", ["methods", "datasets", "learners"])
+FIRST_KNOWN = {
+    "methods": "maml",
+    "vision": "maml",
+    "datasets": "glyphs",
+    "learners": "conv4",
+    "checkpoints": "characters",
+}
+
+
+@pytest.mark.parametrize("what", FIRST_KNOWN)
 def test_list(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     run("list", what, "--json")
     rows = json.loads(capsys.readouterr().out)[what]
-    assert {"methods": "maml", "datasets": "glyphs", "learners": "conv4"}[what] in {row["name"] for row in rows}
+    names = [row["method" if what == "vision" else "name"] for row in rows]
+    assert FIRST_KNOWN[what] in names
     run("list", what)
-    assert rows[0]["name"] in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in names)
+    run("list", what, names[-1], "--json")
+    assert json.loads(capsys.readouterr().out)[what] == rows[-1:]
+    assert f"Unknown {what.removesuffix('s')} 'mine'" in refused(capsys, "list", what, "mine")
+
+
+def test_list_shows_every_method_and_data_set_of_every_scenario(capsys: pytest.CaptureFixture[str]) -> None:
+    run("list", "methods", "--json")
+    methods = {row["name"]: row for row in json.loads(capsys.readouterr().out)["methods"]}
+    assert set(methods) == {*METHODS, *DOMAIN_METHODS}
+    assert {name for name in methods if methods[name]["scenario"] == "domain alone"} == set(DOMAIN_METHODS)
+    run("list", "datasets", "--json")
+    assert {"folder", "scenes", "domains"} <= {row["name"] for row in json.loads(capsys.readouterr().out)["datasets"]}
+
+
+@pytest.mark.parametrize("method", [*METHODS, *DOMAIN_METHODS])
+def test_list_tells_what_every_option_of_a_method_means(method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run("list", "methods", method, "--json")
+    (row,) = json.loads(capsys.readouterr().out)["methods"]
+    assert list(row["meaning"]) == list(row["options"]) == list(find_method(method).option_names)
+    assert all(text and "`" not in text for text in row["meaning"].values())
+    run("list", "methods", method)
+    shown = " ".join(capsys.readouterr().out.split())
+    for option, value in row["options"].items():
+        assert f"{option}={'yes' if value is True else 'no' if value is False else value}" in shown
+        assert row["meaning"][option].split()[0] in shown
 
 
 BAD: dict[str, tuple[Callable[[str], tuple[object, ...]], str]] = {

@@ -22,7 +22,7 @@ class MethodFlags:
         inner_steps: adaptation steps in meta-training.
         inner_lr: step size of adaptation (its initial value where it is learned or generated).
         first_order: drop second derivatives.
-        set: any other option of the method, as NAME=VALUE; see genmeta list methods.
+        set: any other option of the method, as NAME=VALUE; see genmeta list methods METHOD.
     """
 
     generate: Literal["rows", "head", "film", "all"] | None = None
@@ -81,9 +81,9 @@ class ScenarioFlags:
 class Train(TrainConfig):
     """Meta-train a method and leave its best checkpoint in a run directory."""
 
-    method: Annotated[str, conf.Positional]
+    method: Annotated[str, conf.Positional, conf.arg(metavar="METHOD")]
     options: Annotated[Mapping[str, Any], conf.Suppress] = field(default_factory=dict)
-    flags: Annotated[MethodFlags, conf.OmitArgPrefixes] = field(default_factory=MethodFlags)
+    flags: Annotated[MethodFlags, conf.OmitArgPrefixes, conf.arg(name="method")] = field(default_factory=MethodFlags)
     resume: bool = False
     """Go on with a run that was begun."""
     json: bool = False
@@ -95,7 +95,7 @@ class Evaluate(EvaluationConfig):
     """Score a checkpoint on a seeded list of episodes."""
 
     data: str
-    checkpoint: Annotated[str, conf.Positional] = ""
+    checkpoint: Annotated[str, conf.Positional, conf.arg(metavar="CHECKPOINT")] = ""
     """Run directory, checkpoint file, or name of a shipped checkpoint."""
     protocol: Annotated[ScenarioFlags, conf.OmitArgPrefixes] = field(default_factory=ScenarioFlags)
     out: str = ""
@@ -110,7 +110,7 @@ class Evaluate(EvaluationConfig):
 class Compare:
     """Train what is missing, then score every method on the same episodes: a table, results.json and report.html."""
 
-    methods: Annotated[tuple[str, ...], conf.Positional]
+    methods: Annotated[tuple[str, ...], conf.Positional, conf.arg(metavar="ROW [ROW ...]")]
     """Names of methods, or run directories and checkpoints (also shipped ones, by name) to score as they are."""
     data: str
     """Data spec to train on."""
@@ -146,7 +146,7 @@ class Compare:
     """Checkpoint, run or name of a shipped checkpoint whose learner weights every training starts from."""
     lr: float = 1e-3
     """Peak meta learning rate."""
-    flags: Annotated[MethodFlags, conf.OmitArgPrefixes] = field(default_factory=MethodFlags)
+    flags: Annotated[MethodFlags, conf.OmitArgPrefixes, conf.arg(name="method")] = field(default_factory=MethodFlags)
     norm: str = "group"
     """Norm of the learner: group, or batch with support statistics."""
     protocol: Annotated[ScenarioFlags, conf.OmitArgPrefixes] = field(default_factory=ScenarioFlags)
@@ -207,7 +207,7 @@ class Serve:
 class Fit:
     """Learn the classes of a folder of class folders from a few images each, into one model file."""
 
-    folder: Annotated[str, conf.Positional]
+    folder: Annotated[str, conf.Positional, conf.arg(metavar="FOLDER")]
     """Folder (or zip) that holds <class>/<image>."""
     out: str
     """Where the model goes, such as model.safetensors."""
@@ -236,9 +236,9 @@ class Fit:
 class Predict:
     """Classify images with a model that genmeta fit has made."""
 
-    model: Annotated[str, conf.Positional]
+    model: Annotated[str, conf.Positional, conf.arg(metavar="MODEL")]
     """Model file, or a Hugging Face Hub id."""
-    images: Annotated[tuple[str, ...], conf.Positional] = ()
+    images: Annotated[tuple[str, ...], conf.Positional, conf.arg(metavar="IMAGE [IMAGE ...]")] = ()
     """Image files, or folders of them."""
     unknown_threshold: float | None = None
     """Say "unknown" where no class has this probability."""
@@ -254,7 +254,7 @@ class Predict:
 class Export:
     """Write a model that genmeta fit has made as ONNX, and check that it answers the same."""
 
-    model: Annotated[str, conf.Positional]
+    model: Annotated[str, conf.Positional, conf.arg(metavar="MODEL")]
     """Model file, or a Hugging Face Hub id."""
     out: str
     """Where the ONNX file goes."""
@@ -266,7 +266,12 @@ class Export:
 class List:
     """List what there is."""
 
-    what: Annotated[Literal["methods", "vision", "datasets", "learners", "checkpoints"], conf.Positional] = "methods"
+    what: Annotated[
+        Literal["methods", "vision", "datasets", "learners", "checkpoints"], conf.Positional, conf.arg(metavar="[WHAT]")
+    ] = "methods"
+    """methods, vision (which method serves which visual task), datasets, learners or checkpoints."""
+    name: Annotated[str, conf.Positional, conf.arg(metavar="[NAME]")] = ""
+    """One of them alone; of a method with what every option means."""
     json: bool = False
     """Print one JSON object on stdout."""
 

@@ -43,16 +43,16 @@ class GANOptions(BankOptions):
     """Settings of the adversarial methods.
 
     Attributes:
-        noise: length of ``z``.
+        noise: length of ``z``, the noise that a draw begins with.
         truncation: where ``z`` is cut in evaluation; 0 for the single draw ``z = 0``.
         adversary: ``wgan-gp``, ``hinge`` or ``minmax``, see :mod:`genmeta.methods.critic`.
         adv_weight: λ_adv, reached after two warm-ups: 0 during the first, rising during the second.
         warm_up: share of the meta-steps; none where ``task_weight`` is 0.
         match_weight: λ_match at the start; it falls to 0 at the end.
-        div_weight: λ_div.
+        div_weight: λ_div, weight of the term that asks draws to differ.
         critic_steps: of the critic, for each of the learner.
-        critic_lr: of the critic's Adam.
-        gradient_penalty: λ_gp of ``wgan-gp``.
+        critic_lr: learning rate of the critic's Adam.
+        gradient_penalty: λ_gp, weight of the penalty on the critic's gradient (``wgan-gp``).
         ema: decay of the average of the weights that is validated and kept; 0 for none.
     """
 

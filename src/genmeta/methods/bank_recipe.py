@@ -30,7 +30,7 @@ class BankOptions:
         first_order: drop second derivatives.
         samples: draws for each task; their averaged prediction is what the query loss scores, and what evaluation
             uses. With 1 the loss asks each draw to be right alone, which teaches a generator to ignore its noise.
-        query_loss: which steps' query loss trains, see :class:`~genmeta.methods.objectives.QueryLoss`.
+        query_loss: which steps' query loss trains: ``last``, ``both`` (start and last) or ``all``.
         task_weight: of the query loss; 0 trains from the bank alone.
         conditional: no: generator and row base see nothing of the support set (an ablation).
         train_body: train the learner's body too; by default it stays as it is, so give it a trained one (``--init``).

@@ -67,7 +67,7 @@ class HyperNetOptions:
             (``meta-sgd-hn``).
         row_lr: initial step size of the rows, likewise.
         first_order: drop second derivatives.
-        query_loss: which steps' query loss trains.
+        query_loss: which steps' query loss trains: ``last``, ``both`` (start and last) or ``all``.
     """
 
     generate: str = "film"

@@ -32,7 +32,7 @@ class MAMLOptions:
         row_lr: step size of the rows, likewise. The paper has one α for all; here features have length 1, and rows
             need longer steps than kernels.
         first_order: drop second derivatives.
-        query_loss: which steps' query loss trains, see :class:`~genmeta.methods.objectives.QueryLoss`.
+        query_loss: which steps' query loss trains: ``last``, ``both`` (start and last) or ``all``.
     """
 
     generate: str = "all"

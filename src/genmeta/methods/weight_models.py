@@ -73,8 +73,8 @@ class AutoregressiveOptions(FittedOptions):
         hidden: width of the transformer.
         chunk: weights per token.
         components: Gaussians of each output mixture.
-        layers: of the transformer.
-        heads: of the transformer.
+        layers: blocks of the transformer.
+        heads: attention heads of the transformer.
     """
 
     temperature: float = 0.5
@@ -98,7 +98,7 @@ class DiffusionOptions(FittedOptions):
         bank_weight: of the fit; more than elsewhere, since a query loss reaches only the last steps of a draw.
         temperature: spread of draws in evaluation, 0.5 for the same reason as with ``autoregressive``.
         levels: noise levels.
-        sampling_steps: of a draw.
+        sampling_steps: denoising steps of a draw.
         guidance: weight of classifier-free guidance; 0 for none.
         eta: noise added along the way, 0 to 1.
         dropout: share of rows fitted without context.
