@@ -65,6 +65,21 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.mark.filterwarnings("default::genmeta.core.errors.DataWarning")
+def test_classes_of_one_name_in_several_folders_are_said(
+    checkpoint: Path, folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder(**{"train/ant": 2, "train/bee": 2, "test/ant": 1, "test/bee": 1})
+    found = said(capsys, "fit", root, "--model", checkpoint, "--out", tmp_path / "m.safetensors", "--fast")
+    assert list(found["classes"]) == ["test/ant", "test/bee", "train/ant", "train/bee"]
+    run("fit", root, "--model", checkpoint, "--out", tmp_path / "m.safetensors", "--fast")
+    warned = capsys.readouterr().err
+    assert "2 names of classes are in several folders, such as test/ant and train/ant" in warned
+    assert warned.strip().endswith(f"fit one folder alone: genmeta fit {root / 'train'}")
+    run("fit", root / "train", "--model", checkpoint, "--out", tmp_path / "m.safetensors", "--fast")
+    assert capsys.readouterr().err == ""
+
+
 def test_from_a_folder_to_predictions(
     checkpoint: Path, folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,12 +178,12 @@ def test_what_is_refused(
     )
     assert not out.exists()
     assert "There is no checkpoint" in refused(capsys, "predict", out, root)
-    assert "fitted to no classes" in refused(capsys, "predict", checkpoint, root)
+    assert f"genmeta fit FOLDER --model {checkpoint}" in refused(capsys, "predict", checkpoint, root)
     folder(bee=2)
     run(*fit)
     capsys.readouterr()
     assert "Name images" in refused(capsys, "predict", out)
-    assert "None of the 1 images can be used" in refused(capsys, "predict", out, empty / "0.png")
+    assert "The image cannot be used" in refused(capsys, "predict", out, empty / "0.png")
     (tmp_path / "bare").mkdir()
     assert "holds no image files" in refused(capsys, "predict", out, tmp_path / "bare")
 

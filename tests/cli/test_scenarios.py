@@ -72,3 +72,7 @@ def test_a_method_of_another_scenario_is_refused(tmp_path: Path, capsys: pytest.
         main(["train", "maml", "--data", "rotated-digits", "--scenario", "domain", "--run", str(tmp_path / "r")])
     assert stopped.value.code == 2
     assert "is no method of the domain scenario" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["evaluate", "characters", "--data", "rotated-digits", "--scenario", "domain", "--tasks", "1"])
+    said = capsys.readouterr().err
+    assert "was not trained for domains. Train one of erm, arm-bn" in said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from genmeta.core.errors import UsageError
+from genmeta.core.errors import UsageError, unknown
 from genmeta.core.registry import Registry
 
 
@@ -28,6 +28,12 @@ def test_an_unknown_name_gets_the_nearest_known_ones() -> None:
         colours()["gren"]
     with pytest.raises(UsageError, match=r"^Unknown colour 'xyz'\. Known: blue, green, red\.$"):
         colours()["xyz"]
+
+
+def test_of_very_many_names_some_are_told() -> None:
+    message = str(unknown("network", "n1000", [f"n{i:03}" for i in range(200)]))
+    assert message.endswith("n039 and 160 more.")
+    assert "Did you mean 'n100'" in message
 
 
 def test_a_name_is_given_once() -> None:

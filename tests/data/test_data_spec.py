@@ -55,6 +55,7 @@ def test_escapes() -> None:
     [
         ("", "does not begin with a name"),
         ("Glyphs", "does not begin with a name"),
+        ("./photos", "write 'folder:./photos'"),
         ("folder:", "no path after the colon"),
         ("glyphs?", "not key=value"),
         ("glyphs?turns", "not key=value"),

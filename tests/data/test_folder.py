@@ -12,6 +12,7 @@ from data_helpers import Tree, check_form, classes_tree, noise, png
 
 from genmeta.core.errors import DataError, DataWarning, UsageError
 from genmeta.data import ImageClasses, open_dataset, sources
+from genmeta.tasks import ClassificationTasks
 
 Make = Callable[..., Path]
 
@@ -32,6 +33,8 @@ def test_few_classes_are_all_for_testing(make_folder: Make) -> None:
     root = make_folder(classes_tree(9, 1))
     data = open_dataset(f"folder:{root}", size=8)
     assert names_of(data, "test") == list(data.class_names)
+    with pytest.raises(DataError, match=r"fewer than 10 classes is for scoring alone.*val=0\.2&test=0\.2.*genmeta fit"):
+        ClassificationTasks(data, "train", ways=2, shots=1, queries=1)
     asked = open_dataset(f"folder:{root}?test=0.5&val=0", size=8)
     assert [len(asked.splits[split]) for split in ("train", "val", "test")] == [5, 0, 4]
 
@@ -249,7 +252,7 @@ def test_copies_within_a_class_are_said_every_time(make_folder: Make) -> None:
     place = make_folder({**tree, "class00/copy.png": tree["class00/0.png"], "class01/0.png": tree["class00/0.png"]})
     for _ in range(2):  # decoded, then from the cache
         with pytest.warns(
-            DataWarning, match=r"1 images of 1 classes, such as 'class00', are copies of another image of"
+            DataWarning, match=r"holds copies of images within a class: 1, in 1 of its classes, such as 'class00'"
         ):
             open_dataset(f"folder:{place}", size=12)
 

@@ -36,6 +36,14 @@ def run(command: Fit) -> None:
         random_state=command.seed,
     )
     seen = read_labelled(Path(command.folder), model.prepare().pixels)
+    if namesakes := seen.namesakes():
+        one = os.path.join(command.folder, namesakes[0][-1].rpartition("/")[0])
+        warnings.warn(
+            f"{len(namesakes)} names of classes are in several folders, such as {' and '.join(namesakes[0][:2])}, "
+            f"which are taken for different classes. If they are one, fit one folder alone: genmeta fit {one}",
+            DataWarning,
+            stacklevel=1,
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # of pictures in two classes, which we report by file
         model.fit(seen.images, seen.labels)

@@ -35,9 +35,10 @@ def run(command: Predict) -> None:
         model.unknown_threshold = command.unknown_threshold
     rows = [row for batch in _batches(_files(command.images)) for row in _predict(model, batch, command.top)]
     if all("error" in row for row in rows):
-        raise DataError(
-            f"None of the {len(rows)} images can be used; the first: {rows[0]['file']}: {rows[0]['error']}."
+        only = (
+            "The image cannot be used" if len(rows) == 1 else f"None of the {len(rows)} images can be used; the first"
         )
+        raise DataError(f"{only}: {rows[0]['file']}: {rows[0]['error']}. Check the path, or give another image.")
     for row in rows:
         if "error" in row:
             print(f"warning: {row['file']}: {row['error']}", file=sys.stderr)

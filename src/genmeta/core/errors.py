@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Of so many known names at most an error tells.
+MOST_NAMES = 40
+
 
 class GenmetaError(Exception):
     """Base of every error that bad input or a bad environment can cause; commands print it without a traceback."""
@@ -39,4 +42,5 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     choices = sorted(choices)
     near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return UsageError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices) or 'none'}.")
+    more = f" and {len(choices) - MOST_NAMES} more" if len(choices) > MOST_NAMES else ""
+    return UsageError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices[:MOST_NAMES]) or 'none'}{more}.")

@@ -21,6 +21,7 @@ class ImageClasses:
         splits: ``"train" | "val" | "test"`` -> sorted indices of classes; disjoint. A split may be empty.
         quarter_turns: the splits in which each class turned by 90, 180 and 270 degrees counts as a class of its own.
         skipped: names of the images that could not be read and were left out, each with its reason.
+        remark: why a split is empty, and what to do if it is wanted.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ImageClasses:
     splits: Mapping[str, np.ndarray]
     quarter_turns: frozenset[str] = frozenset()
     skipped: tuple[str, ...] = field(default=())
+    remark: str = ""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

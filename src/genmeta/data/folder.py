@@ -84,9 +84,15 @@ def open_folder(request: Request) -> ImageClasses:
     names = stored.class_names
     if len(names) < _LEAST_CLASSES and not asked:
         splits = {"train": np.empty(0, np.int64), "val": np.empty(0, np.int64), "test": np.arange(len(names))}
+        remark = (
+            f"A folder of fewer than {_LEAST_CLASSES} classes is for scoring alone, unless it is said how to split it, "
+            "as in 'folder:PATH?val=0.2&test=0.2'. To learn just these classes: genmeta fit."
+        )
     else:
-        splits = random_splits(names, val, test, seed)
-    return ImageClasses(request.text, stored.images, stored.offsets, names, splits, skipped=stored.skipped)
+        splits, remark = random_splits(names, val, test, seed), ""
+    return ImageClasses(
+        request.text, stored.images, stored.offsets, names, splits, skipped=stored.skipped, remark=remark
+    )
 
 
 def _open_named_files(

@@ -36,6 +36,13 @@ class Labelled(NamedTuple):
         names, counts = np.unique(self.labels, return_counts=True)
         return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
+    def namesakes(self) -> list[list[str]]:
+        """Classes whose folders lie in different places and have one name, such as ``test/dog`` and ``train/dog``."""
+        by_name: dict[str, list[str]] = {}
+        for label in self.counts():
+            by_name.setdefault(label.rpartition("/")[2], []).append(label)
+        return [labels for labels in by_name.values() if len(labels) > 1]
+
 
 def read_labelled(path: Path, pixels: Pixels) -> Labelled:
     """Reads class folders, or a zip of them, one image at a time; images that cannot be used are left out.

@@ -69,8 +69,8 @@ def load_groups(request: Request, groups: Groups, pixels: Decoder, extra_skipped
     if stored.copies:
         count, classes = sum(stored.copies.values()), len(stored.copies)
         warnings.warn(
-            f"{request.text!r}: {count} images of {classes} classes, such as {next(iter(stored.copies))!r}, are copies "
-            "of another image of their class. A task may show one to learn from and ask for the other. Remove them.",
+            f"{request.text!r} holds copies of images within a class: {count}, in {classes} of its classes, such as "
+            f"{next(iter(stored.copies))!r}. A task may show one to learn from and ask for the other. Remove them.",
             DataWarning,
             stacklevel=2,
         )

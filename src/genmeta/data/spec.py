@@ -41,8 +41,10 @@ class DataSpec:
         head, question, tail = text.partition("?")
         name, colon, path = head.partition(":")
         if not _NAME.fullmatch(name):
+            path = f" If it is a folder of class folders, write 'folder:{text}'." if "/" in head else ""
             raise UsageError(
                 f"Data spec {text!r} does not begin with a name. Expected {_FORM}, such as 'glyphs' or 'folder:photos'."
+                f"{path}"
             )
         if colon and not path:
             raise UsageError(f"Data spec {text!r} has no path after the colon. Expected {_FORM}.")

@@ -99,8 +99,9 @@ def read(path: Path, kind: str, *, background: int = 0) -> Fitted:
     """
     header = read_header(path)
     if "fitted" not in header:
+        in_a_shell = f"genmeta fit FOLDER --model {path} --out MODEL, or " if kind == "FewShotClassifier" else ""
         raise CheckpointError(
-            f"{str(path)!r} is a checkpoint that was fitted to no classes. Fit it: {kind}({str(path)!r})."
+            f"{str(path)!r} is a checkpoint that was fitted to no classes. Fit it: {in_a_shell}{kind}({str(path)!r})."
         )
     fitted = header.pop("fitted")
     wrote = fitted.get("estimator", "FewShotClassifier") if isinstance(fitted, dict) else None

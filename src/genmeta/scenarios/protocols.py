@@ -18,7 +18,7 @@ from genmeta.engine import Trained
 from genmeta.engine.embedding import embedded_streams
 from genmeta.engine.seen_classes import learned_from, warn_of_seen_classes
 from genmeta.learners import Learner
-from genmeta.methods import MetaLearner, build_method
+from genmeta.methods import DOMAIN_METHODS, MetaLearner, build_method
 from genmeta.scenarios.domain import DomainScores, score_domains
 from genmeta.scenarios.domain_check import Check, check_domains
 from genmeta.scenarios.incremental import IncrementalLearner, IncrementalScores, score_incremental
@@ -247,7 +247,10 @@ def _domain_entries(
     entries: list[tuple[str, Trained, np.ndarray, int]] = []
     for name, each in trained.items():
         if each.vision != DomainClassification.name:
-            raise UsageError(f"{name!r} was trained for another scenario. Train it with --scenario domain.")
+            raise UsageError(
+                f"{name!r} was not trained for domains. "
+                f"Train one of {', '.join(DOMAIN_METHODS)} with --scenario domain."
+            )
         if int(each.config["options"].get("classes", 0)) != len(images.class_names):
             raise UsageError(
                 f"{name!r} knows another set of classes than {data!r}. Score it on the data it was trained on."

@@ -74,7 +74,8 @@ class ClassificationTasks(TaskDistribution):
         if len(self.classes) == 0:
             filled = [s for s in SPLITS if len(self.data.splits[s])]
             raise DataError(
-                f"Split {self.split!r} of {name!r} has no classes. Splits with classes: {', '.join(filled)}."
+                f"Split {self.split!r} of {name!r} has no classes. Splits with classes: {', '.join(filled)}. "
+                f"{self.data.remark}".rstrip()
             )
         if ways.high > len(self.classes) * turned:
             raise DataError(
