@@ -15,7 +15,11 @@ PAINTED = {
 }
 REAL = {"raccoon": "Raccoons", "blood-cells": "Blood cells", "cards": "Playing cards"}
 #: Rows that generate or learn a start; the others are what they are compared with.
-GENERATORS = ("hypernet", "meta-sgd-hn", "versa", "maml-gan", "photo", "photo, Adam", "hypernet, every weight")
+GENERATORS = ("hypernet", "meta-sgd-hn", "versa", "maml-gan", "bmaml", "photo", "photo, Adam", "hypernet, every weight")
+
+
+#: Rows that take no steps.
+NO_STEPS = ("protonet", "two protonets, averaged")
 
 
 def scores(sets: dict[str, str]) -> str:
@@ -30,7 +34,7 @@ def scores(sets: dict[str, str]) -> str:
         rows = []
         for row, entry in methods.items():
             # a method that takes no steps says the same after each
-            taken = {"0"} if row == "protonet" else set(steps)
+            taken = {"0"} if row in NO_STEPS else set(steps)
             each = [entry["scores"].get(step) if step in taken else None for step in steps]
             cells = [f"{one['ap50']:.1f} ± {one['ap50_ci95']:.1f}" if one else "" for one in each]
             rows.append([f"`{row}`", *cells, f"{entry['cpu_seconds_per_task']:.2g}"])
@@ -90,7 +94,7 @@ def along() -> str:
 def _named(key: str) -> str:
     """``ROW after STEP`` as a heading."""
     row, _, step = key.rpartition(" after ")
-    return f"`{row}`" if row in ("protonet", "template matching") else f"`{row}` after {count(step)}"
+    return f"`{row}`" if row in (*NO_STEPS, "template matching") else f"`{row}` after {count(step)}"
 
 
 TABLES: dict[str, Callable[[], str]] = {

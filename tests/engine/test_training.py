@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from genmeta.core.errors import CheckpointError, DataError, UsageError
+from genmeta.core.randomness import seeded
 from genmeta.core.settings import TrainConfig
-from genmeta.core.types import ROWS
+from genmeta.core.types import ROWS, Examples
 from genmeta.engine import Trained, load, train
 from genmeta.methods import METHODS
 
@@ -85,6 +86,25 @@ def test_training_may_begin_from_another_runs_learner(config: Config) -> None:
     assert all(torch.equal(value, learners[1][name]) for name, value in learners[0].items())
     with pytest.raises(CheckpointError, match="is a checkpoint for another learner"):
         train(config("scratch", "third", init=first.run, width=32), progress=False)
+
+
+def test_particles_may_begin_at_networks_that_were_trained_apart(config: Config) -> None:
+    firsts = [config("protonet", name, seed=seed) for name, seed in (("one", 0), ("two", 1))]
+    learners = [train(first, progress=False).meta_learner.learner.own_weights() for first in firsts]
+    both = ",".join(first.run for first in firsts)
+    options = {"generate": "all", "particles": 2, "inner_steps": 0}
+    trained = train(config("bmaml", "both", init=both, lr=1e-12, options=options), progress=False)
+    assert trained.config["learned_from"] == [firsts[0].data] * 3
+    it = trained.meta_learner
+    support = Examples(torch.rand(1, 3, 1, 16, 16, generator=seeded(0)), torch.arange(3)[None])
+    with torch.no_grad():
+        weights = it.start(support, 3, seeded(0)).weights
+    for m in (0, 1):
+        for name, value in learners[m].items():
+            torch.testing.assert_close(weights[name][m], value, rtol=1e-4, atol=1e-6)
+    for name, settings in (("protonet", {}), ("bmaml", {"particles": 2}), ("bmaml", {**options, "particles": 3})):
+        with pytest.raises(UsageError, match=r"--init names 2 checkpoints.*generate=all and particles=2"):
+            train(config(name, "refused", init=both, options=settings), progress=False)
 
 
 def test_data_sets_may_be_mixed(config: Config, photos: Path) -> None:

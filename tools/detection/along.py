@@ -108,7 +108,7 @@ def answers(row: str, name: str, runs: Path) -> dict[str, np.ndarray]:
             found = scored(load(folder(row, runs)).meta_learner, SETS[name], AFTER.get(row, (0,)))
         else:
             base = of_length(load(runs / "base").meta_learner, float(row.split()[2]))
-            found = scored(base, settings.SETS[name], (0,))
+            found = scored(base, dataclasses.replace(settings.SETS[name], tasks=200), (0,))
         write_json(kept, found)
     return {step: np.array(values) for step, values in json.loads(kept.read_text(encoding="utf-8")).items()}
 

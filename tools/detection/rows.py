@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import settings
+import torch
 from template_matching import Settings, template_matching
 
 from genmeta.adapters import GradientAdapter
@@ -21,7 +22,7 @@ from genmeta.core.types import Boxes, Task
 from genmeta.data import open_scenes
 from genmeta.engine import Interval, evaluate, load
 from genmeta.engine.evaluation import episodes
-from genmeta.generators import FixedStepSize
+from genmeta.generators import FixedStepSize, Particles, PrototypeRow
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import MetaLearner, build_method
 from genmeta.methods.base import adapted_names
@@ -42,14 +43,30 @@ def score(row: str, name: str, runs: Path) -> dict[str, Any]:
         trained = load(runs / row)
         return {**describe_training(trained), **_scored(trained.meta_learner, config, size, config.steps)}
     steps = config.steps
-    if row in (settings.SCRATCH, settings.LONG):
-        config = dataclasses.replace(config, tasks=min(config.tasks, settings.SCRATCH_TASKS))
+    config = dataclasses.replace(config, tasks=settings.episodes_of(row, name))
+    if row == settings.TWO:
+        return {"method": row, **_scored(_both(runs), config, size, (0,))}
     if row == settings.LONG:
         steps = (10 * steps[-1],)
     make = _maker(row, runs, real)
     rate = _best_rate(row, make, runs, real)
     about: dict[str, Any] = describe_training(load(runs / "hypernet")) if row == settings.EVERY else {"method": row}
     return {**about, "options": {"inner_lr": rate}, **_scored(make(rate), config, size, steps)}
+
+
+def _both(runs: Path) -> MetaLearner:
+    """Both prototype networks as two particles that nothing has trained together, each at its own temperature."""
+    one, two = (load(runs / name).meta_learner for name in ("protonet", "protonet-2"))
+    options = {"generate": "all", "particles": 2, "inner_steps": 0}
+    both = build_method("bmaml", one.learner, vision=Detection(), options=options)
+    if not (isinstance(both.writer, Particles) and isinstance(one.row_base, PrototypeRow)):
+        raise TypeError("particles of prototype networks")
+    both.writer.begin_at([it.learner.own_weights() for it in (one, two)])
+    both.row_base = one.row_base
+    with torch.no_grad():
+        # rows of prototypes are as long as the temperature says
+        both.writer.row_factors[1] = (two.row_base.log_temperature - one.row_base.log_temperature).exp() - 1
+    return both.eval()
 
 
 def _maker(row: str, runs: Path, real: bool) -> Callable[[float], MetaLearner]:

@@ -27,6 +27,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "versa": {},
     "maml": {"options": {"first_order": True}},
     "maml-gan": {"options": {"bank_tasks": 32, "bank_labels": 6}},
+    # a second network on other tasks and from other weights, so that particles begin at two that differ
+    "base-2": {"method": "protonet", "ways": "5-7", "shots": "1-3", "steps": BASE_STEPS, "lr": 0.005, "seed": 1},
+    "protonet-2": {"method": "protonet", "init": "base-2", "seed": 1},
+    "bmaml": {
+        "init": "base,base-2",
+        "options": {"generate": "all", "particles": 2, "inner_steps": 0, "inner_lr": 0.001, "row_lr": 0.1},
+    },
     # for photos: ImageNet's features under a pyramid of our own
     "photo": {
         "method": "hypernet",
@@ -43,11 +50,12 @@ METHODS: dict[str, dict[str, Any]] = {
         "options": {"first_order": True},
     },
 }
+TWO = "two protonets, averaged"
 SCRATCH, LONG, HEAD = "scratch", "scratch, ten times the steps", "fine-tuned head"
 TEMPLATES, ADAM = "template matching", "photo, Adam"
 #: The generated start of painted scenes, from which Adam moves the whole network.
 EVERY = "hypernet, every weight"
-BASELINES = ("protonet", "maml", HEAD, SCRATCH, LONG, TEMPLATES)
+BASELINES = ("protonet", TWO, "maml", HEAD, SCRATCH, LONG, TEMPLATES)
 #: Rows that no training has a part in.
 WITHOUT_BASE = (SCRATCH, LONG, TEMPLATES)
 #: Episodes of training from scratch, the first ones: slow, and so far behind that they tell.
@@ -57,9 +65,13 @@ RATES = (0.001, 0.003, 0.01, 0.03)
 VALIDATION_TASKS, PHOTO_VALIDATION_TASKS = 16, 8
 
 
+BASES = ("base", "base-2")
+
+
 def training(name: str, runs: Path) -> TrainConfig:
     """How a method is trained."""
-    settings = {"method": name, "steps": STEPS, **METHODS[name]}
+    settings = {"method": name, "steps": STEPS, "init": "base", **METHODS[name]}
+    settings["init"] = "" if name in BASES else ",".join(str(runs / one) for one in settings["init"].split(",") if one)
     return TrainConfig(
         **{
             "data": TRAINED_ON,
@@ -74,7 +86,6 @@ def training(name: str, runs: Path) -> TrainConfig:
             "lr": 0.002,
             "validate_every": settings["steps"],
             "validate_tasks": 40,
-            "init": "" if name == "base" else str(runs / "base"),
             "threads": 1,
             "on_bad_image": "skip",
             **settings,
@@ -82,9 +93,9 @@ def training(name: str, runs: Path) -> TrainConfig:
     )
 
 
-def _painted(data: str, shots: int) -> EvaluationConfig:
+def _painted(data: str, shots: int, tasks: int = 200) -> EvaluationConfig:
     steps = "0,1,5,10" if shots == 1 else "0,1,5"
-    return EvaluationConfig(data, ways=3, shots=shots, queries=3, tasks=200, adapt_steps=steps, on_bad_image="skip")
+    return EvaluationConfig(data, ways=3, shots=shots, queries=3, tasks=tasks, adapt_steps=steps, on_bad_image="skip")
 
 
 def _photos(name: str, ways: int) -> EvaluationConfig:
@@ -95,15 +106,17 @@ def _photos(name: str, ways: int) -> EvaluationConfig:
 
 #: Name -> episodes. Real sets are never trained on.
 SETS: dict[str, EvaluationConfig] = {
-    "scripts-3w1s": _painted("scenes", 1),
-    "scripts-3w5s": _painted("scenes", 5),
+    # on unseen scripts rows are near each other, and told apart by more episodes
+    "scripts-3w1s": _painted("scenes", 1, 600),
+    "scripts-3w5s": _painted("scenes", 5, 600),
     "emoji-3w1s": _painted(EMOJI, 1),
     "emoji-3w5s": _painted(EMOJI, 5),
     "raccoon": _photos("raccoon", 1),
     "blood-cells": _photos("bccd", 3),
     "cards": _photos("cards", 6),
 }
-_ON_PAINTED = (*(name for name in METHODS if name not in ("base", "photo")), HEAD, SCRATCH, TEMPLATES)
+_NO_ROWS = (*BASES, "protonet-2", "photo")
+_ON_PAINTED = (*(name for name in METHODS if name not in _NO_ROWS), TWO, HEAD, SCRATCH, TEMPLATES)
 _ON_ONE_SHOT = (*_ON_PAINTED[:-1], LONG, TEMPLATES)
 _ON_REAL = ("photo", ADAM, EVERY, HEAD, SCRATCH, TEMPLATES)
 
@@ -111,6 +124,11 @@ _ON_REAL = ("photo", ADAM, EVERY, HEAD, SCRATCH, TEMPLATES)
 def is_real(name: str) -> bool:
     """Whether a set is of photos."""
     return SETS[name].data.startswith("coco:")
+
+
+def episodes_of(row: str, name: str) -> int:
+    """On how many episodes of a set a row is scored."""
+    return min(SETS[name].tasks, SCRATCH_TASKS) if row in (SCRATCH, LONG) else SETS[name].tasks
 
 
 def rows_of(name: str) -> tuple[str, ...]:

@@ -72,7 +72,8 @@ def result_file(name: str) -> Path:
 def committed(name: str, runs: Path) -> dict[str, dict[str, Any]]:
     """The rows of a set's result file, as they were scored, that can stand beside those of RUNS.
 
-    All of them where RUNS has no base of its own for the set; otherwise those that start from none.
+    All of them where RUNS has no base of its own for the set; otherwise those that start from none. Not those that were
+    scored on fewer episodes than they are to be.
     """
     file = result_file(name)
     if not file.exists():
@@ -80,9 +81,14 @@ def committed(name: str, runs: Path) -> dict[str, dict[str, Any]]:
     rows = json.loads(file.read_text(encoding="utf-8"))["methods"]
     own = (runs / ("photo" if settings.is_real(name) else "base")).exists()
     rows = {row: entry for row, entry in rows.items() if not own or row in settings.WITHOUT_BASE}
+    rows = {row: entry for row, entry in rows.items() if _episodes(entry) >= settings.episodes_of(row, name)}
     for entry in rows.values():
         del entry["paired_difference_to"]
     return rows
+
+
+def _episodes(entry: dict[str, Any]) -> int:
+    return min(len(values) for values in entry["ap50_of_episode"].values())
 
 
 def assemble(name: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from genmeta.core.errors import UsageError, unknown
@@ -56,7 +57,8 @@ class TrainConfig:
         clip: largest norm of the meta-gradient.
         validate_every: steps between validations.
         validate_tasks: episodes of a validation.
-        init: checkpoint, run or name of a shipped checkpoint whose learner weights to start from.
+        init: checkpoint, run or name of a shipped checkpoint whose learner weights to start from; several, separated by
+            commas, for ``bmaml`` with ``generate=all``: a particle begins at each.
         freeze_learner: leave the learner's own weights as they are; what is written for a task still adapts.
         seed: of everything random.
         threads: CPU threads; 0 for torch's choice.
@@ -131,6 +133,13 @@ class TrainConfig:
             raise unknown("scenario", self.scenario, SCENARIOS)
         if not 0 < self.lr <= MOST_LR or not self.clip > 0:
             raise UsageError(f"lr and clip must be above 0, and lr at most {MOST_LR:g}, got {self.lr} and {self.clip}.")
+
+    @property
+    def inits(self) -> tuple[str, ...]:
+        """What init names, one by one."""
+        if not self.init or Path(self.init).exists():
+            return (self.init,) if self.init else ()
+        return tuple(part.strip() for part in self.init.split(",") if part.strip())
 
     @property
     def chunk_size(self) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib.metadata
 import itertools
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ from genmeta.engine.task_sources import (
     vision_name,
 )
 from genmeta.engine.workers import ALONE, Workers
+from genmeta.generators import Particles
 from genmeta.learners import Learner, LearnerConfig, build_learner
 from genmeta.methods import DOMAIN_METHODS, METHODS, MetaLearner, Method, build_method, find_method, make_options
 from genmeta.methods.multitask import MultiTaskLoss, facing, told
@@ -98,13 +100,15 @@ def train(config: TrainConfig, *, resume: bool = False, progress: bool = True) -
         method.name, learner, vision=vision, rng=seeded(config.seed, "method"), options=config.options
     )
     meta_learner.chunk_size = config.chunk_size
+    if len(config.inits) > 1:
+        _begin_particles(meta_learner, config.inits)
     if config.freeze_learner:
         learner.requires_grad_(False)
     check_precision(meta_learner)
     multiply_in(meta_learner, config.precision)
-    if config.init:
+    for init in config.inits:
         for one in opened:
-            warn_of_seen_classes(learned_from(read_header(config.init)), one.data, ("val", "test"), f"{config.init!r}")
+            warn_of_seen_classes(learned_from(read_header(init)), one.data, ("val", "test"), f"{init!r}")
     # before the run directory exists: settings that cannot work leave nothing behind
     sources = tuple(training_tasks(one, config) for one in opened) if method.objective is not None else ()
     if sources and not any(p.requires_grad for p in learner.parameters()):
@@ -266,9 +270,30 @@ def _learner(config: TrainConfig, data: Data) -> Learner:
     name = config.learner or vision.learner
     settings = LearnerConfig(name, channels, size, config.width, config.norm, extra=vision.extra_channels)
     learner = build_learner(settings, seeded(config.seed, "learner"))
-    if config.init:
-        load_weights(learner, config.init, prefix="learner.")
+    if config.inits:
+        load_weights(learner, config.inits[0], prefix="learner.")
     return learner
+
+
+def _begin_particles(meta_learner: MetaLearner, inits: Sequence[str]) -> None:
+    """Each particle at the learner of one checkpoint.
+
+    Raises:
+        UsageError: a method without particles, or with others than whole networks, or with another number of them.
+    """
+    writer, learner = meta_learner.writer, meta_learner.learner
+    whole = isinstance(writer, Particles) and set(writer.names) == set(learner.own_weights())
+    if not isinstance(writer, Particles) or not whole or writer.count != len(inits):
+        raise UsageError(
+            f"--init names {len(inits)} checkpoints, but one network has one start. Name one; or train particles, one "
+            f"for each: bmaml with generate=all and particles={len(inits)}."
+        )
+    starts = []
+    for init in inits:
+        other = copy.deepcopy(learner)
+        load_weights(other, init, prefix="learner.")
+        starts.append(other.own_weights())
+    writer.begin_at(starts)
 
 
 def _validation(
@@ -348,13 +373,14 @@ def _finish(
 
 def describe(config: TrainConfig, learner: Learner, meta_learner: MetaLearner) -> dict[str, Any]:
     """The checkpoint's header: what was trained, how, with which versions, from which commit."""
+    before = [spec for init in config.inits for spec in learned_from(read_header(init))]
     return {
         "method": config.method,
         "options": dict(config.options),
         "learner": learner_header(learner.config),
         "vision": meta_learner.vision.name,
         "training": dataclasses.asdict(config),
-        "learned_from": [*(learned_from(read_header(config.init)) if config.init else ()), *config.data.split("+")],
+        "learned_from": [*before, *config.data.split("+")],
         "parameters": sum(p.numel() for p in meta_learner.parameters()),
         "provenance": {
             "genmeta": importlib.metadata.version("genmeta"),

@@ -5,6 +5,8 @@ Yoon, Kim, Dia, Kim, Bengio and Ahn, "Bayesian model-agnostic meta-learning", 20
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,17 @@ class Particles(StartWriter):
             spread * (1.0 if len(shape) == 1 else (2.0 / shape[1:].numel()) ** 0.5) * torch.randn(count, *shape)
             for shape in (torch.Size(shape) for _, shape in spec.shared)
         )
+
+    def begin_at(self, starts: Sequence[Mapping[str, Tensor]]) -> None:
+        """Puts particle ``m`` at the shared tensors ``starts[m]``, the first of which is the base.
+
+        Rows stay as they come. Networks that were trained apart differ by more than a spread about one of them.
+        """
+        with torch.no_grad():
+            self.row_factors.zero_()
+            for name, offset in zip(self.names, self.offsets, strict=True):
+                for m, start in enumerate(starts):
+                    offset[m] = start[name] - starts[0][name]
 
     def shared(self, weights: Weights, samples: int) -> Weights:
         """The shared tensors of the first ``samples`` particles for each task.
