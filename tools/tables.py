@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import tables_commands
 import tables_detection
 import tables_families
 import tables_methods
@@ -161,6 +162,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "calibration": calibration,
     "own": own,
     "ownspeed": ownspeed,
+    **tables_commands.TABLES,
     **tables_detection.TABLES,
     **tables_photos.TABLES,
     **tables_scenarios.TABLES,

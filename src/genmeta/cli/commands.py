@@ -228,6 +228,7 @@ class Fit:
     threads: int = 0
     """CPU threads; 0 for torch's choice."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto, cpu or cuda."""
     json: bool = False
     """Print one JSON object on stdout."""
 

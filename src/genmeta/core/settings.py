@@ -159,14 +159,14 @@ class EvaluationConfig:
     Attributes:
         data: data spec.
         split: train, val or test.
-        ways: classes of a task.
-        shots: support images of each class.
+        ways: classes of a task, one number.
+        shots: support images of each class, one number.
         queries: query images of each class (segmentation, detection: of a task).
         tasks: number of episodes.
         adapt_steps: after how many adaptation steps to score, separated by commas.
         seed: names the list of episodes; equal seeds give every method equal episodes.
-        fine_tune: steps by Adam from the generated start, in place of the method's own: on ``all`` weights of the
-            network, or on ``film``, ``head`` or ``rows`` alone; see :mod:`genmeta.methods.fine_tuning`.
+        fine_tune: steps by Adam from the generated start, in place of the method's own: on all weights of the network,
+            or on film, head or rows alone.
         fine_tune_lr: learning rate of these steps.
         samples: draws of the start per task whose probabilities are averaged; 0 for the method's own number.
         calibration_tasks: validation tasks to fit a temperature to, for scores after scaling; 0 for none.

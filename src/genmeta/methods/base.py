@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from genmeta.core.docstrings import attributes_of
 from genmeta.core.errors import UsageError, unknown
 from genmeta.core.registry import Registry
 from genmeta.core.spec import ParamSpec
@@ -68,10 +67,7 @@ class Method:
     @property
     def option_texts(self) -> dict[str, str]:
         """What each of them means: the ``Attributes`` of their docstrings, as plain text."""
-        told: dict[str, str] = {}
-        for kind in reversed(self.options.__mro__):  # a subclass has the last word
-            _, _, attributes = (inspect.getdoc(kind) or "").partition("\nAttributes:\n")
-            told |= {name: _plain(text) for name, text in _ATTRIBUTE.findall(attributes)}
+        told = attributes_of(self.options)
         return {name: told.get(name, "") for name in self.option_names}
 
     @property
@@ -81,15 +77,6 @@ class Method:
 
 
 METHODS: Registry[Method] = Registry("method")
-
-#: A line ``    name: text`` with the further indented lines that go on with it.
-_ATTRIBUTE = re.compile(r"^    (\w+): (.*(?:\n {5,}.*)*)", re.MULTILINE)
-
-
-def _plain(text: str) -> str:
-    """Without the marks of a docstring."""
-    without_roles = re.sub(r":\w+:`~?([^`]*)`", lambda role: role[1].rpartition(".")[2], text)
-    return " ".join(without_roles.replace("`", "").split())
 
 
 def make_options(method: Method, given: Mapping[str, Any]) -> Any:
