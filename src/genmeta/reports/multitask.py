@@ -26,7 +26,8 @@ def multitask_table(scores: Mapping[str, MultiTaskScores], reference: str) -> Ta
         gains = [MISSING, MISSING]
         if name != reference and shared.cells:
             base = scores[reference]
-            gains = [interval(f(shared, base), 1, signed=True) for f in (mean_difference, delta_mtl)]
+            over = (mean_difference(shared, base), delta_mtl(shared, base))
+            gains = [MISSING if gain is None else interval(gain, 1, signed=True) for gain in over]
         shown = [MISSING if s is None else interval(Interval.of(100 * s.accuracy), 1) for s in found]
         rows.append((name, *shown, *gains, f"{each.parameters:,}", f"{each.training_steps:,}"))
     metrics = {cell: s.metric for each in scores.values() for cell, s in each.cells.items()}

@@ -47,7 +47,7 @@ class MultiTaskScores:
         }
 
 
-def delta_mtl(row: MultiTaskScores, reference: MultiTaskScores, seed: int = 0) -> Interval:
+def delta_mtl(row: MultiTaskScores, reference: MultiTaskScores, seed: int = 0) -> Interval | None:
     """``100 / C · Σ_c (M_c − S_c) / S_c`` in percent over the ``C`` cells, with a bootstrap interval over episodes.
 
     Scores are such that more is better; episodes of a cell are drawn anew, the same ones for both rows (Efron and
@@ -59,7 +59,7 @@ def delta_mtl(row: MultiTaskScores, reference: MultiTaskScores, seed: int = 0) -
         seed: of the resampling.
 
     Returns:
-        The gain; ``nan`` where a score of the reference is 0, since nothing can be said relative to that.
+        The gain; ``None`` where a score of the reference is 0, since nothing can be said relative to that.
 
     Raises:
         UsageError: the reference lacks a cell of the row, or was scored on other episodes.
@@ -76,7 +76,7 @@ def delta_mtl(row: MultiTaskScores, reference: MultiTaskScores, seed: int = 0) -
         point.append(float(_relative(mine.mean(), theirs.mean())))
     drawn, mean = np.mean(gains, axis=0), float(np.mean(point))
     if not math.isfinite(mean):
-        return Interval(math.nan, math.nan)
+        return None
     low, high = np.quantile(drawn, (0.025, 0.975)) if np.isfinite(drawn).all() else (0.0, math.nan)
     return Interval(100 * mean, 50 * float(high - low))
 
@@ -177,7 +177,7 @@ def multitask_json(
     base, methods = scores[reference], {}
     for name, each in scores.items():
         common = MultiTaskScores({c: s for c, s in each.cells.items() if c in base.cells}, 0, 0)
-        gain = delta_mtl(common, base).rounded() if common.cells else None
+        gain = delta_mtl(common, base) if common.cells else None
         methods[name] = {
             **each.summary(),
             "paired_difference": {
@@ -185,6 +185,6 @@ def multitask_json(
             },
             "common_cells": list(common.cells),
             "mean_difference": mean_difference(common, base).rounded() if common.cells else None,
-            "delta_mtl": gain if gain is not None and math.isfinite(gain["mean"]) else None,
+            "delta_mtl": None if gain is None else gain.rounded(),
         }
     return {"schema": "genmeta.multitask/1", "protocol": dict(protocol), "reference": reference, "methods": methods}
