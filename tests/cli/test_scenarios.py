@@ -67,6 +67,14 @@ def test_classes_that_are_too_small(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert result["trained"]["protonet"]["training"]["min_images"] == 5
 
 
+def test_training_on_all_domains_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("--data", "rotated-digits?size=12", "--learner", "mlp", "--width", 16, "--steps", 1, "--threads", 1)
+    arguments = ("train", "erm", "--scenario", "domain", *settings, "--validate-tasks", 1, "--tasks-per-batch", 1)
+    for run, more, said in (("all", (), True), ("kept", ("--hold-out", "75 degrees"), False)):
+        main([str(argument) for argument in (*arguments, "--run", tmp_path / run, *more)])
+        assert ("without --hold-out no domain is left" in capsys.readouterr().err) == said
+
+
 def test_a_method_of_another_scenario_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["train", "maml", "--data", "rotated-digits", "--scenario", "domain", "--run", str(tmp_path / "r")])

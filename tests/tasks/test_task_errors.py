@@ -38,6 +38,13 @@ def test_too_few_images() -> None:
     assert "to drop such classes" in got
 
 
+@pytest.mark.parametrize("ways", [1, "1-5"])
+def test_one_class_is_no_task(ways: int | str) -> None:
+    assert message(UsageError, ways=ways) == (
+        f"In tasks of one class there is nothing to tell apart, got --ways {ways}. Give 2 or more."
+    )
+
+
 def test_no_class_left() -> None:
     assert message(DataError, min_images=8).startswith("Split 'train' of 'toy' has no classes.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 
 from genmeta.cli.commands import Train
@@ -15,6 +16,8 @@ def run(command: Train) -> None:
     """Trains and says where the checkpoint is."""
     values = {field.name: getattr(command, field.name) for field in fields(TrainConfig)}
     config = TrainConfig(**{**values, "options": command.flags.options()})
+    if config.scenario == "domain" and not config.hold_out:
+        print("warning: without --hold-out no domain is left to score this training on", file=sys.stderr)
     trained = train(config, resume=command.resume)
     if "result" not in trained.config:
         return  # one of several processes; the leader speaks for all

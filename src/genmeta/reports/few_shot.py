@@ -20,7 +20,7 @@ from genmeta.reports.segmentations import segmentation_picture
 from genmeta.reports.tables import accuracy_table, score_name, score_table, steps_table
 from genmeta.reports.weights import weights_picture
 from genmeta.scenarios import Comparison, open_tasks, provenance
-from genmeta.vision import Detection, Segmentation, VisualTask
+from genmeta.vision import Classification, Detection, Segmentation, VisualTask
 from genmeta.vision.center_maps import BOX_CHANNELS
 from genmeta.vision.peaks import Detections
 from genmeta.vision.segmentation import at_size_of
@@ -35,7 +35,7 @@ def comparison_report(comparisons: Sequence[Comparison]) -> Report:
         title="Few-shot comparison: " + ", ".join(first.evaluations),
         summary=(
             "Every method answers the same tasks. Scores are means over tasks with 95 % confidence intervals; each "
-            "query image is classified on its own."
+            "query image is answered on its own."
         ),
         sections=tuple(sections),
         provenance={
@@ -59,7 +59,7 @@ def _sections(comparison: Comparison) -> list[Section]:
     name = f"{config.data}, {config.split} classes, {config.ways}-way {config.shots}-shot"
     scores = Section(
         heading=name,
-        text=f"{config.tasks} tasks with {config.queries} queries of each class.",
+        text=f"{config.tasks} task{'s' * (config.tasks > 1)} with {config.queries} queries {_of(comparison)}.",
         blocks=(
             accuracy_table(evaluations, config.steps, comparison.reference),
             score_table(evaluations, config.steps[-1:]),
@@ -70,6 +70,11 @@ def _sections(comparison: Comparison) -> list[Section]:
     )
     shown = next((m for m in ("meta-sgd-hn", "hypernet") if m in comparison.trained), next(iter(comparison.trained)))
     return [scores, _closely(comparison.trained[shown], comparison, shown)]
+
+
+def _of(comparison: Comparison) -> str:
+    """What queries are counted by, see ``docs/conventions.md``."""
+    return "of each class" if next(iter(comparison.trained.values())).vision == Classification.name else "each"
 
 
 def _closely(trained: Trained, comparison: Comparison, name: str) -> Section:

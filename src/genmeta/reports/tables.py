@@ -70,7 +70,8 @@ def score_table(
     said = score_name(evaluations)
     headers = ["Method", *(f"{said}, {count(step)}" for step in steps), "NLL", "ECE", "Adaptation, ms"]
     caption = f"{said} in percent with its 95 % confidence interval over episodes; the highest mean is bold. "
-    caption += "NLL (nats per image), ECE (percent) and time for one task are after the last step shown for the method."
+    caption += "NLL (nats per image, or per labelled pixel), ECE (percent) and time for one task are after the last "
+    caption += "step shown for the method."
     against: StepScores | None = None
     at = steps[-1] if reference_step is None else reference_step
     if reference is not None:

@@ -37,6 +37,7 @@ class ClassificationTasks(TaskDistribution):
         min_images: leaves out classes with fewer images instead of refusing.
 
     Raises:
+        UsageError: an unknown name, or a number that makes no tasks.
         DataError: the split is empty, has too few classes, or a class has too few images.
     """
 
@@ -61,6 +62,10 @@ class ClassificationTasks(TaskDistribution):
         self.name = data.name
         self.data, self.split, self.augment, self.min_images = data, split, augment, min_images
         self.ways, self.shots, self.queries = Range.parse(ways, "ways"), Range.parse(shots, "shots"), queries
+        if self.ways.low < 2:
+            raise UsageError(
+                f"In tasks of one class there is nothing to tell apart, got --ways {ways}. Give 2 or more."
+            )
         self.quarter_turns = quarter_turns or split in data.quarter_turns
         self._embedding: Embedding | None = None
         self._look_up: ImagesOnDevice | None = None
