@@ -16,7 +16,7 @@ import torch
 from genmeta.core.randomness import seeded
 from genmeta.data import open_dataset
 from genmeta.engine import Trained, load
-from genmeta.engine.checkpoint import save_model
+from genmeta.engine.checkpoint import save_changes, save_model
 from genmeta.estimators.calibration import fit_temperature
 from genmeta.tasks import ClassificationTasks
 
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--licence", required=True)
     parser.add_argument("--validate", action="append", default=[], help="data spec; may be given again")
     parser.add_argument("--strokes", action="store_true", help="it reads bright strokes on black")
+    parser.add_argument("--changes", action="store_true", help="in half precision, and only what training has changed")
     parser.add_argument("--episodes", type=int, default=12, help="of each kind and data spec")
     args = parser.parse_args()
     trained = load(args.run)
@@ -50,7 +51,8 @@ def main() -> None:
         **({"temperature": temperatures(trained, args.validate, args.episodes)} if args.validate else {}),
     }
     path = CHECKPOINTS / f"{args.name}.safetensors"
-    save_model(path, trained.meta_learner, {**header, "training": training, "provenance": provenance, "card": card})
+    save = save_changes if args.changes else save_model
+    save(path, trained.meta_learner, {**header, "training": training, "provenance": provenance, "card": card})
     print(f"{path.relative_to(CHECKPOINTS.parent.parent.parent)}: {path.stat().st_size / 1e6:.2f} MB, {card}")
 
 

@@ -15,7 +15,10 @@ PAINTED = {
 }
 REAL = {"raccoon": "Raccoons", "blood-cells": "Blood cells", "cards": "Playing cards"}
 #: Rows that generate or learn a start; the others are what they are compared with.
-GENERATORS = ("hypernet", "meta-sgd-hn", "versa", "maml-gan", "bmaml", "photo", "photo, Adam", "hypernet, every weight")
+GENERATORS = (
+    "hypernet", "meta-sgd-hn", "versa", "maml-gan", "bmaml",
+    "photo", "photo, Adam", "photo, every weight", "hypernet, every weight",
+)  # fmt: skip
 
 
 #: Rows that take no steps.
