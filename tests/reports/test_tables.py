@@ -153,6 +153,13 @@ def test_no_terminal_is_too_narrow_to_show_every_letter(width: int) -> None:
         assert out.getvalue().count("1,284") == out.getvalue().count("−148.13") == len(names)
 
 
+def test_one_endless_header_leaves_the_others_whole() -> None:
+    out = io.StringIO()
+    headers = ("Row", "x" * 40, "parameters", "steps")
+    print_table(Console(file=out, width=50), Table(headers, (("shared", "1.0", "12", "2"),)))
+    assert "parameters  steps" in out.getvalue()
+
+
 def test_numbers_stay_whole_where_headers_can_be_broken_instead() -> None:
     out = io.StringIO()
     headers = ("Learner", *(f"a header of several words {n}" for n in range(4)))

@@ -59,9 +59,12 @@ def _narrow(table: Table, widths: list[int], room: int) -> list[int] | None:
     fitting = [choice for choice in choices if sum(choice) <= room]
     if not fitting:
         return None
-    narrow = list(fitting[-1])
-    for at, wanted in enumerate(choices[min(len(fitting), 3)]):  # what is left goes to the first columns, so to names
-        narrow[at] += max(0, min(wanted - narrow[at], room - sum(narrow)))
+    narrow, wanted = list(fitting[-1]), choices[min(len(fitting), 3)]
+    missing = [max(0, w - n) for w, n in zip(wanted, narrow, strict=True)]
+    columns = range(len(narrow))
+    # what is left goes to names; before that, to columns that lack least, so that few have broken words
+    for at in columns if wanted is widths else sorted(columns, key=missing.__getitem__):
+        narrow[at] += min(missing[at], room - sum(narrow))
     return narrow
 
 
