@@ -107,8 +107,8 @@ def _photos(name: str, ways: int) -> EvaluationConfig:
 #: Name -> episodes. Real sets are never trained on.
 SETS: dict[str, EvaluationConfig] = {
     # on unseen scripts rows are near each other, and told apart by more episodes
-    "scripts-3w1s": _painted("scenes", 1, 600),
-    "scripts-3w5s": _painted("scenes", 5, 600),
+    "scripts-3w1s": _painted("scenes", 1, 400),
+    "scripts-3w5s": _painted("scenes", 5, 400),
     "emoji-3w1s": _painted(EMOJI, 1),
     "emoji-3w5s": _painted(EMOJI, 5),
     "raccoon": _photos("raccoon", 1),
