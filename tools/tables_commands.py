@@ -13,8 +13,10 @@ from typing import Any, get_args, get_type_hints
 from tables_files import table
 from tyro import conf
 
+import genmeta.cli.list as listed
 from genmeta.cli.commands import COMMANDS
 from genmeta.core.docstrings import attributes_of
+from genmeta.data.registry import COMMON_OPTIONS
 from genmeta.methods import DOMAIN_METHODS, METHODS, find_method
 
 
@@ -106,8 +108,39 @@ def domain_methods() -> str:
     return table(["Method", "Generates", "Adapts", "In one sentence", "Paper"], rows)
 
 
+def datasets() -> str:
+    """Name · what it is · what it is for · how to get it."""
+    rows = [
+        [f"`{row['name']}`", _shown(row["summary"]), row["for"], _shown(row["how to get"])] for row in listed.datasets()
+    ]
+    return table(["Name", "What it is", "For", "How to get it"], rows)
+
+
+def dataset_keys() -> str:
+    """Name · key · meaning, of those keys that not all data sets know."""
+    rows = [
+        [f"`{row['name']}`", f"`{key}`", _shown(text)]
+        for row in listed.datasets()
+        for key, text in row["options"].items()
+        if key not in COMMON_OPTIONS
+    ]
+    common = [["every one", f"`{key}`", text] for key, text in COMMON_OPTIONS.items()]
+    return table(["Data set", "Key", "Meaning"], [*common, *rows])
+
+
+def learners() -> str:
+    """Name · what it is · its features."""
+    return table(
+        ["Name", "What it is", "Features"],
+        [[f"`{row['name']}`", row["summary"], row["features"]] for row in listed.learners()],
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
+    "data_sets": datasets,
+    "data_set_keys": dataset_keys,
+    "learners": learners,
     "domain_methods": domain_methods,
     **{f"options_{name}": partial(options, name) for name in COMMANDS},
     **{f"method_options_{name.replace('-', '_')}": partial(method_options, name) for name in METHODS},

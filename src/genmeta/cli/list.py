@@ -15,8 +15,8 @@ from rich.table import Table
 from genmeta.cli.commands import List
 from genmeta.cli.output import console, print_json
 from genmeta.core.errors import unknown
+from genmeta.data import available
 from genmeta.data.domains import INFOS as DOMAINS
-from genmeta.data.opening import READERS, SCENE_READERS
 from genmeta.learners import LEARNERS
 from genmeta.methods import DOMAIN_METHODS, list_methods
 from genmeta.vision import VISUAL_TASKS
@@ -26,11 +26,11 @@ from genmeta.zoo import list_checkpoints
 def run(command: List) -> None:
     """Prints what was asked for: a matrix as a table, all else as a paragraph for each."""
     of = {
-        "methods": _methods,
-        "vision": _vision,
-        "datasets": _datasets,
-        "learners": _learners,
-        "checkpoints": _checkpoints,
+        "methods": methods,
+        "vision": vision,
+        "datasets": datasets,
+        "learners": learners,
+        "checkpoints": checkpoints,
     }
     rows = of[command.what]()
     if command.name:
@@ -96,7 +96,8 @@ def _written(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def _methods() -> list[dict[str, Any]]:
+def methods() -> list[dict[str, Any]]:
+    """Those of every scenario."""
     domain = [DOMAIN_METHODS[name] for name in DOMAIN_METHODS]
     return [
         {
@@ -115,25 +116,24 @@ def _methods() -> list[dict[str, Any]]:
     ]
 
 
-def _datasets() -> list[dict[str, Any]]:
-    infos = [(info, "images by class") for info in (reader.info for reader in READERS.values())]
-    infos += [(reader.info, "segmentation, detection (--vision)") for reader in SCENE_READERS.values()]
-    infos += [(info, "--scenario domain") for info in DOMAINS.values()]
+def datasets() -> list[dict[str, Any]]:
+    """Of images by class, of scenes, of domains."""
     return [
         {
             "name": info.name,
             "summary": info.summary,
-            "for": purpose,
+            "for": info.serves,
             "how to get": info.how_to_get,
             "size": info.size,
             "channels": info.channels,
             "options": {option: str(default) for option, default in info.all_options.items()},
         }
-        for info, purpose in infos
+        for info in (*available(), *DOMAINS.values())
     ]
 
 
-def _learners() -> list[dict[str, Any]]:
+def learners() -> list[dict[str, Any]]:
+    """The library's own, and where others come from."""
     modules = {name: sys.modules[LEARNERS[name].__module__] for name in LEARNERS}
     own = [
         {
@@ -160,7 +160,8 @@ def _first_paragraph(of: Any) -> str:
     return " ".join((inspect.getdoc(of) or "").split("\n\n")[0].replace("`", "").split())
 
 
-def _checkpoints() -> list[dict[str, Any]]:
+def checkpoints() -> list[dict[str, Any]]:
+    """Those in the package."""
     return [
         {
             "name": it.name,
@@ -177,7 +178,7 @@ def _checkpoints() -> list[dict[str, Any]]:
     ]
 
 
-def _vision() -> list[dict[str, Any]]:
+def vision() -> list[dict[str, Any]]:
     """A row for each method, a column for each visual task."""
     return [
         {"method": method.name, **{vision: method.serves(vision) for vision in VISUAL_TASKS}}

@@ -20,6 +20,7 @@ from genmeta.data.sources import Source, open_source
 
 INFO = DatasetInfo(
     name="coco",
+    serves="detection",
     summary="your own boxes: a COCO annotation file and its images, in a folder or a zip",
     how_to_get="PATH is a folder or zip of images and one COCO JSON file, or that file with the images beside it.",
     path="required",

@@ -96,6 +96,7 @@ INFOS = {
     for info in (
         DatasetInfo(
             name="domains",
+            serves="--scenario domain",
             summary="your own domains: <domain>/<class>/<image> or <domain>/<class>.<ext>, a folder or a zip of one",
             how_to_get="Put the images of each class of each domain into PATH/<domain>/<class>/.",
             path="required",
@@ -109,6 +110,7 @@ INFOS = {
         ),
         DatasetInfo(
             name="glyph-styles",
+            serves="--scenario domain",
             summary=f"{STYLED_CLASSES} printed characters in 64 styles of writing: turned, slanted, bold, negative",
             how_to_get="Comes with matplotlib's fonts; nothing to download.",
             path="none",
@@ -117,6 +119,7 @@ INFOS = {
         ),
         DatasetInfo(
             name="rotated-digits",
+            serves="--scenario domain",
             summary="1,797 handwritten digits, each at one of six angles from 0 to 75 degrees",
             how_to_get="Comes with scikit-learn; nothing to download.",
             path="none",

@@ -28,6 +28,7 @@ _FULL_SIZE = 2**20  # asks the decoder for every pixel, of any image that is dec
 
 INFO = DatasetInfo(
     name="masks",
+    serves="segmentation",
     summary="Images with masks of class numbers; instance numbers and binary masks too.",
     how_to_get="PATH, a folder or zip, holds images/NAME.jpg and masks/NAME.png, perhaps below train/, val/, test/.",
     path="required",

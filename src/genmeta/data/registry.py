@@ -32,6 +32,7 @@ class DatasetInfo:
         size: default side of the images, in pixels.
         channels: default number of channels, 1 or 3.
         options: name -> what it does; every reader also takes ``size`` and ``color``.
+        serves: the visual tasks that its annotations are for, or the scenario.
     """
 
     name: str
@@ -41,6 +42,7 @@ class DatasetInfo:
     size: int
     channels: int
     options: Mapping[str, str] = field(default_factory=dict)
+    serves: str = "classification"
 
     @property
     def all_options(self) -> dict[str, str]:

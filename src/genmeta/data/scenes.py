@@ -147,6 +147,7 @@ class PaintedScenes(SceneSource):
 
 INFO = DatasetInfo(
     name="scenes",
+    serves="segmentation, detection",
     summary="Several glyphs of unseen scripts, or cut-out pictures, on backgrounds; exact masks and boxes.",
     how_to_get="Glyphs come with matplotlib. PATH: class folders (or a zip of them) of pictures with transparency.",
     path="optional",

@@ -18,6 +18,7 @@ from genmeta.data.sources import Source, open_source
 
 INFO = DatasetInfo(
     name="voc",
+    serves="detection",
     summary="your own boxes: Pascal VOC XML files and their images, in a folder or a zip",
     how_to_get="PATH is a folder or zip with images and one XML file for each, such as Annotations/ and JPEGImages/.",
     path="required",
