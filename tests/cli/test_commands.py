@@ -160,6 +160,36 @@ def test_checkpoints_that_tell_little_of_their_training_are_scored(
     assert result["over_seeds"] == {}
 
 
+@pytest.mark.parametrize(
+    "method,more,said",
+    [
+        ("maml-gan", (), True),
+        ("maml-gan", ("--set", "train_body=yes"), False),
+        ("hypernet", ("--freeze-learner",), True),
+        ("hypernet", (), False),
+    ],
+)
+def test_a_body_that_nothing_trains_is_said(
+    method: str, more: tuple[str, ...], said: bool, spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("--set", "hidden=8", *(("--set", "bank_tasks=4") if method == "maml-gan" else ()))
+    train(spec, tmp_path / "run", *small, *more, method=method)
+    assert ("was never trained: name a trained one with --init" in capsys.readouterr().err) == said
+
+
+def test_rows_of_one_name_stay_apart(spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("first/run", "second/run", "third"):
+        train(spec, tmp_path / name, method="protonet")
+    flags = ("--data", spec, "--out", tmp_path / "out", *SMALL, "--tasks", 2, "--adapt-steps", 0)
+    files = [tmp_path / name / "model.safetensors" for name in ("first/run", "third")]
+    capsys.readouterr()
+    run("compare", *files, *flags, "--json")
+    assert list(json.loads(capsys.readouterr().out)["methods"]) == ["run", "third"]
+    rows = [tmp_path / "first/run", tmp_path / "second/run", tmp_path / "third"]
+    run("compare", *rows, *flags, "--json")
+    assert list(json.loads(capsys.readouterr().out)["methods"]) == [str(rows[0]), str(rows[1]), "third"]
+
+
 FIRST_KNOWN = {
     "methods": "maml",
     "vision": "maml",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from genmeta.cli.commands import Compare
@@ -11,6 +13,7 @@ from genmeta.core.errors import UsageError
 from genmeta.core.files import write_json
 from genmeta.core.settings import EvaluationConfig, TrainConfig
 from genmeta.engine import Trained, load, train
+from genmeta.engine.checkpoint import MODEL
 from genmeta.engine.runtime import keep_freed_memory, use_threads
 from genmeta.engine.shipped import shipped
 from genmeta.methods import DOMAIN_METHODS, METHODS, Method, find_method
@@ -28,9 +31,10 @@ def run(command: Compare) -> None:
     use_threads(command.threads)
     ready: dict[str, tuple[Trained, ...]] = {}
     runs: dict[str, TrainConfig] = {}
+    called = _called(command.methods)
     for name in command.methods:
         if members := _checkpoints(name):
-            ready["+".join(Path(member).name for member in members)] = tuple(load(member) for member in members)
+            ready[called[name]] = tuple(load(member) for member in members)
         else:
             for row, seed in _seeded(name, command).items():
                 runs[row] = _training(find_method(name), command, row, seed)
@@ -64,6 +68,20 @@ def run(command: Compare) -> None:
 def _print_places(out: Path) -> None:
     """Where the files of a comparison are."""
     console().print(f"{out / 'results.json'}  {out / 'report.html'}")
+
+
+def _called(names: Sequence[str]) -> dict[str, str]:
+    """What the rows of these names are called: by the last part of their paths, where that is of one row alone."""
+    short = {
+        name: "+".join(_last_part(Path(member)) for member in _checkpoints(name)) or name
+        for name in dict.fromkeys(names)
+    }
+    often = Counter(short.values())
+    return {name: last if often[last] == 1 else name for name, last in short.items()}
+
+
+def _last_part(path: Path) -> str:
+    return path.parent.name if path.name == MODEL and path.parent.name else path.name
 
 
 def _checkpoints(name: str) -> list[str]:

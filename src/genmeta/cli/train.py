@@ -10,6 +10,8 @@ from genmeta.cli.output import console, print_json
 from genmeta.core.settings import TrainConfig
 from genmeta.engine import train
 from genmeta.engine.checkpoint import MODEL
+from genmeta.learners import PRETRAINED
+from genmeta.methods import METHODS, make_options
 
 
 def run(command: Train) -> None:
@@ -18,6 +20,8 @@ def run(command: Train) -> None:
     config = TrainConfig(**{**values, "options": command.flags.options()})
     if config.scenario == "domain" and not config.hold_out:
         print("warning: without --hold-out no domain is left to score this training on", file=sys.stderr)
+    if _stands_on_noise(config):
+        print("warning: the body stays as it is and was never trained: name a trained one with --init", file=sys.stderr)
     trained = train(config, resume=command.resume)
     if "result" not in trained.config:
         return  # one of several processes; the leader speaks for all
@@ -27,3 +31,12 @@ def run(command: Train) -> None:
         return
     result = trained.config["result"]
     console().print(f"{trained.method}: {result['steps']} steps in {result['seconds']:.0f} s, checkpoint {path}")
+
+
+def _stands_on_noise(config: TrainConfig) -> bool:
+    """Whether rows are learned on a random network that nothing trains."""
+    if config.init or config.learner in PRETRAINED or ":" in config.learner or config.method not in METHODS:
+        return False
+    method = METHODS[config.method]
+    options = make_options(method, config.options)
+    return method.objective is not None and (config.freeze_learner or not getattr(options, "train_body", True))
