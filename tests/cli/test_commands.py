@@ -96,7 +96,10 @@ def test_compare_over_training_seeds(spec: str, tmp_path: Path, capsys: pytest.C
     flags = ("--data", spec, "--out", tmp_path, *SMALL, "--tasks", 4, "--adapt-steps", "0,1")
     run("compare", "protonet", "weight-vae", *flags, "--seeds", "0,3", "--calibration-tasks", 3, "--json",
         "--set", "bank_tasks=16", "--set", "hidden=8")  # fmt: skip
-    result = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    assert captured.err.count("weight-vae: the body stays as it is and was never trained") == 1
+    assert "protonet: the body" not in captured.err
+    result = json.loads(captured.out)
     rows = ["protonet-seed0", "protonet-seed3", "weight-vae-seed0", "weight-vae-seed3"]
     assert list(result["methods"]) == rows
     assert list(result["over_seeds"]) == ["protonet-seed0", "weight-vae-seed0"]

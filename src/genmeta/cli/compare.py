@@ -9,6 +9,7 @@ from pathlib import Path
 from genmeta.cli.commands import Compare
 from genmeta.cli.output import console, print_json
 from genmeta.cli.scenario_scores import RehearsalPlan, score_scenario
+from genmeta.cli.train import warn_of_an_untrained_body
 from genmeta.core.errors import UsageError
 from genmeta.core.files import write_json
 from genmeta.core.settings import EvaluationConfig, TrainConfig
@@ -38,6 +39,7 @@ def run(command: Compare) -> None:
         else:
             for row, seed in _seeded(name, command).items():
                 runs[row] = _training(find_method(name), command, row, seed)
+            warn_of_an_untrained_body(runs[row])
     out = Path(command.out)
     if command.protocol.scenario != "few-shot":
         rows = {**ready, **{row: (train(config, resume=True),) for row, config in runs.items()}}

@@ -20,8 +20,7 @@ def run(command: Train) -> None:
     config = TrainConfig(**{**values, "options": command.flags.options()})
     if config.scenario == "domain" and not config.hold_out:
         print("warning: without --hold-out no domain is left to score this training on", file=sys.stderr)
-    if _stands_on_noise(config):
-        print("warning: the body stays as it is and was never trained: name a trained one with --init", file=sys.stderr)
+    warn_of_an_untrained_body(config)
     trained = train(config, resume=command.resume)
     if "result" not in trained.config:
         return  # one of several processes; the leader speaks for all
@@ -33,10 +32,12 @@ def run(command: Train) -> None:
     console().print(f"{trained.method}: {result['steps']} steps in {result['seconds']:.0f} s, checkpoint {path}")
 
 
-def _stands_on_noise(config: TrainConfig) -> bool:
-    """Whether rows are learned on a random network that nothing trains."""
+def warn_of_an_untrained_body(config: TrainConfig) -> None:
+    """Says it where rows would be learned on a random network that nothing trains."""
     if config.init or config.learner in PRETRAINED or ":" in config.learner or config.method not in METHODS:
-        return False
+        return
     method = METHODS[config.method]
-    options = make_options(method, config.options)
-    return method.objective is not None and (config.freeze_learner or not getattr(options, "train_body", True))
+    stays = config.freeze_learner or not getattr(make_options(method, config.options), "train_body", True)
+    if stays and method.objective is not None:
+        said = "the body stays as it is and was never trained: name a trained one with --init"
+        print(f"warning: {config.method}: {said}", file=sys.stderr)
