@@ -122,7 +122,7 @@ def _cell(table: Table, y: int, x: int, text: str) -> str:
     classes = ["number"] * table.numeric[x] + ["none"] * (text in (MISSING, NOT_REACHED))
     kind = f' class="{" ".join(classes)}"' if classes else ""
     if x == 0 and not table.numeric[0]:
-        return f'<th scope="row">{escape(text)}</th>'
+        return f'<th scope="row">{escape(text).replace("+", "+<wbr>")}</th>'  # names of teams are long
     content = f"<strong>{escape(text)}</strong>" if (y, x) in table.strong else escape(text)
     return f"<td{kind}>{content}</td>"
 

@@ -39,7 +39,7 @@ table{border-collapse:collapse;width:100%;font-size:.85rem;font-variant-numeric:
 th,td{padding:.5rem .45rem;text-align:left;vertical-align:baseline;border-bottom:1px solid var(--line)}
 thead th{color:var(--muted);font-weight:600;font-size:.8rem;line-height:1.35;vertical-align:bottom}
 tbody tr:last-child>*{border-bottom:0}
-tbody th{font-weight:600;white-space:nowrap}
+tbody th{font-weight:600;min-width:8rem}
 th:first-child,td:first-child{padding-left:0}
 th:last-child,td:last-child{padding-right:0}
 .number{text-align:right}
