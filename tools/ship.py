@@ -35,12 +35,15 @@ def main() -> None:
     parser.add_argument("--licence", required=True)
     parser.add_argument("--validate", action="append", default=[], help="data spec; may be given again")
     parser.add_argument("--strokes", action="store_true", help="it reads bright strokes on black")
+    parser.add_argument("--size", type=int, default=0, help="of images by default, if its learner reads any")
     parser.add_argument("--changes", action="store_true", help="in half precision, and only what training has changed")
     parser.add_argument("--episodes", type=int, default=12, help="of each kind and data spec")
     args = parser.parse_args()
     trained = load(args.run)
     torch.set_num_threads(1)
     header = dict(trained.config)
+    if args.size:
+        header["learner"] = {**header["learner"], "size": args.size}
     training = {k: v for k, v in header.pop("training").items() if k not in ("run", "init", "threads", "device")}
     provenance = {k: v for k, v in header.pop("provenance").items() if k != "command"}
     card = {

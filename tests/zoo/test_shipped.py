@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from genmeta.engine import read_header
-from genmeta.estimators import FewShotClassifier
+from genmeta.estimators import FewShotClassifier, FewShotSegmenter
 from genmeta.zoo import from_pretrained, list_checkpoints
 
 SHIPPED = list_checkpoints()
@@ -47,6 +47,33 @@ def test_characters_reads_digits_it_has_never_seen() -> None:
     # ink on paper is read as well as light on dark
     dark = model.predict_proba(1 - images[query])
     np.testing.assert_allclose(dark, model.predict_proba(images[query]), atol=0.05)
+
+
+def _discs(seed: int, size: int = 96) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Dark green and dark red discs on noise: the image, its mask (1 and 2), the boxes and their names."""
+    random, (y, x) = np.random.default_rng(seed), np.mgrid[:size, :size]
+    image, mask = random.normal(90, 25, (size, size, 3)), np.zeros((size, size), int)
+    boxes, names = [], ["green", "red", "green"]
+    for corner, name in zip(random.permutation(4)[:3], names, strict=True):
+        radius, colour = random.integers(8, 16), (60, 110, 60) if name == "green" else (120, 60, 60)
+        within = random.integers(radius, 48 - radius, 2)
+        left, top = (int(at) + 48 * far for at, far in zip(within, divmod(corner, 2), strict=True))
+        inside = (x - left) ** 2 + (y - top) ** 2 < radius**2
+        image[inside] = random.normal(colour, 25, (int(inside.sum()), 3))
+        mask[inside] = 1 if name == "green" else 2
+        boxes.append([left - radius, top - radius, left + radius, top + radius])
+    return image.clip(0, 255).astype(np.uint8), mask, np.array(boxes), names
+
+
+def test_segmenter_finds_discs_it_has_been_shown_on_five_images() -> None:
+    shown, asked = [_discs(i) for i in range(5)], [_discs(100 + i) for i in range(5)]
+    plain = FewShotSegmenter(size=96).fit([it[0] for it in shown], [it[1] for it in shown])
+    tuned = FewShotSegmenter(size=96, fine_tune="all", steps=10).fit([it[0] for it in shown], [it[1] for it in shown])
+    truth = np.stack([it[1] for it in asked])
+    for model, least in ((plain, 0.75), (tuned, 0.8)):
+        said = np.stack(model.predict([it[0] for it in asked]))
+        for k in (1, 2):
+            assert ((said == k) & (truth == k)).sum() / ((said == k) | (truth == k)).sum() > least
 
 
 def test_a_quick_fit_brings_no_slow_imports_along() -> None:

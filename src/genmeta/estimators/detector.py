@@ -41,7 +41,8 @@ class FewShotDetector(DenseEstimator):
     checkpoint reads. Objects without a box are background.
 
     Args:
-        model: a checkpoint of a detection method: a name, a path or a run directory, a Hugging Face Hub id.
+        model: a checkpoint of a detection method: a name, a path or a run directory, a Hugging Face Hub id; by
+            default ``detector``, which comes with the package.
         steps: adaptation steps; by default the checkpoint's own number.
         fine_tune: ``all`` to move the whole network from the generated start, by 50 steps of Adam if ``steps`` does not
             say otherwise: seconds in place of fractions of one, and worth them where images are far from those that
@@ -58,7 +59,7 @@ class FewShotDetector(DenseEstimator):
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] = "detector",
         *,
         steps: int | None = None,
         fine_tune: str = "",

@@ -32,7 +32,8 @@ class FewShotSegmenter(DenseEstimator):
     label, so that scribbles will do. Images and masks are resized to what the checkpoint reads.
 
     Args:
-        model: a checkpoint of a segmentation method: a name, a path or a run directory, a Hugging Face Hub id.
+        model: a checkpoint of a segmentation method: a name, a path or a run directory, a Hugging Face Hub id; by
+            default ``segmenter``, which comes with the package.
         steps: adaptation steps; by default the checkpoint's own number.
         fine_tune: ``all`` to move the whole network from the generated start, by 50 steps of Adam if ``steps`` does not
             say otherwise: seconds in place of fractions of one, and worth them where images are far from those that
@@ -49,7 +50,7 @@ class FewShotSegmenter(DenseEstimator):
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] = "segmenter",
         *,
         steps: int | None = None,
         fine_tune: str = "",
