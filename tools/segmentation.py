@@ -84,6 +84,8 @@ WITHOUT_BASE = (SCRATCH, FOREST, PHOTO)
 #: Where the learning rate of EVERY is chosen, among which and on how many tasks: emoji on photos, never real sets.
 CHOICE = f"{EMOJI}&backgrounds={REAL}/caltech101_84.zip&size=160"
 RATES, CHOICE_TASKS = (0.0005, 0.001, 0.002, 0.004), 8
+#: Rows that are near each other on unseen scripts, and are told apart there on more episodes than the others.
+NEAR, NEAR_TASKS = ("hypernet", "protonet"), 400
 #: Episodes of training from scratch, the first ones, where it takes ten times the steps from several images: slow, and
 #: so far behind that they tell.
 SCRATCH_TASKS = 60
@@ -144,6 +146,8 @@ def training(name: str, runs: Path) -> TrainConfig:
 
 def score(name: str, config: EvaluationConfig, runs: Path) -> dict[str, Any]:
     """Scores of one row on one set of episodes, with those of every episode."""
+    if name in NEAR and config.data == "scenes":
+        config = dataclasses.replace(config, tasks=NEAR_TASKS)
     if name == FOREST:
         source = open_scenes(config.data, size=64, channels=3, on_bad_image=config.on_bad_image)
         tasks = SegmentationTasks(source, config.split, ways=config.ways, shots=config.shots, queries=config.queries)
