@@ -37,6 +37,7 @@ def score(row: str, name: str, runs: Path) -> dict[str, Any]:
     """Scores of a row on a set of episodes, with AP50 of every episode."""
     config, real = settings.SETS[name], settings.is_real(name)
     size = settings.METHODS["photo"]["size"] if real else 64
+    config = dataclasses.replace(config, tasks=settings.episodes_of(row, name))
     if row == settings.TEMPLATES:
         return _templates(config, size)
     if row in settings.METHODS:
@@ -45,7 +46,6 @@ def score(row: str, name: str, runs: Path) -> dict[str, Any]:
         steps = (0,) if row == "bmaml" else config.steps
         return {**describe_training(trained), **_scored(trained.meta_learner, config, size, steps)}
     steps = config.steps
-    config = dataclasses.replace(config, tasks=settings.episodes_of(row, name))
     if row == settings.TWO:
         return {"method": row, **_scored(_both(runs), config, size, (0,))}
     if row == settings.LONG:

@@ -58,8 +58,8 @@ EVERY = {"photo, every weight": "photo", "hypernet, every weight": "hypernet"}
 BASELINES = ("protonet", TWO, "maml", HEAD, SCRATCH, LONG, TEMPLATES)
 #: Rows that no training has a part in.
 WITHOUT_BASE = (SCRATCH, LONG, TEMPLATES)
-#: Episodes of training from scratch, the first ones: slow, and so far behind that they tell.
-SCRATCH_TASKS = 60
+#: Episodes of training from scratch and of template matching, the first ones: slow, and so far behind that they tell.
+SCRATCH_TASKS, TEMPLATE_TASKS = 60, 200
 #: Learning rates of Adam among which rows without meta-trained step sizes choose, on validation tasks.
 RATES = (0.001, 0.003, 0.01, 0.03)
 VALIDATION_TASKS, PHOTO_VALIDATION_TASKS = 16, 8
@@ -128,7 +128,8 @@ def is_real(name: str) -> bool:
 
 def episodes_of(row: str, name: str) -> int:
     """On how many episodes of a set a row is scored."""
-    return min(SETS[name].tasks, SCRATCH_TASKS) if row in (SCRATCH, LONG) else SETS[name].tasks
+    most = SCRATCH_TASKS if row in (SCRATCH, LONG) else TEMPLATE_TASKS if row == TEMPLATES else SETS[name].tasks
+    return min(SETS[name].tasks, most)
 
 
 def rows_of(name: str) -> tuple[str, ...]:
