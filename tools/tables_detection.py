@@ -17,7 +17,7 @@ REAL = {"raccoon": "Raccoons", "blood-cells": "Blood cells", "cards": "Playing c
 #: Rows that generate or learn a start; the others are what they are compared with.
 GENERATORS = (
     "hypernet", "meta-sgd-hn", "versa", "maml-gan", "bmaml",
-    "photo", "photo, Adam", "photo, every weight", "hypernet, every weight",
+    "photo", "photo, Adam", "hypernet, every weight",
 )  # fmt: skip
 
 

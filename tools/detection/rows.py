@@ -53,8 +53,8 @@ def score(row: str, name: str, runs: Path) -> dict[str, Any]:
     make = _maker(row, runs, real)
     rate = _best_rate(row, make, runs, real)
     about: dict[str, Any] = {"method": row}
-    if row in settings.EVERY:
-        about = describe_training(load(runs / settings.EVERY[row]))
+    if row == settings.EVERY:
+        about = describe_training(load(runs / "hypernet"))
     return {**about, "options": {"inner_lr": rate}, **_scored(make(rate), config, size, steps)}
 
 
@@ -80,8 +80,8 @@ def _maker(row: str, runs: Path, real: bool) -> Callable[[float], MetaLearner]:
         config = LearnerConfig(base.learner, width=base.width, channels=3, size=64, extra=Detection.extra_channels)
         blank = build_learner(config, seeded(0, "scratch"))
         return lambda rate: build_method("scratch", blank, vision=Detection(), options=_adam(rate))
-    if row in settings.EVERY:
-        generated = load(runs / settings.EVERY[row]).meta_learner
+    if row == settings.EVERY:
+        generated = load(runs / "hypernet").meta_learner
         return lambda rate: with_fine_tuning(generated, "all", rate)
     trained = load(runs / ("photo" if real else "base")).meta_learner
 

@@ -53,8 +53,8 @@ METHODS: dict[str, dict[str, Any]] = {
 TWO = "two protonets, averaged"
 SCRATCH, LONG, HEAD = "scratch", "scratch, ten times the steps", "fine-tuned head"
 TEMPLATES, ADAM = "template matching", "photo, Adam"
-#: Generated starts from which Adam moves the whole network -> whose they are.
-EVERY = {"photo, every weight": "photo", "hypernet, every weight": "hypernet"}
+#: The generated start of painted scenes, from which Adam moves the whole network.
+EVERY = "hypernet, every weight"
 BASELINES = ("protonet", TWO, "maml", HEAD, SCRATCH, LONG, TEMPLATES)
 #: Rows that no training has a part in.
 WITHOUT_BASE = (SCRATCH, LONG, TEMPLATES)
@@ -118,7 +118,7 @@ SETS: dict[str, EvaluationConfig] = {
 _NO_ROWS = (*BASES, "protonet-2", "photo")
 _ON_PAINTED = (*(name for name in METHODS if name not in _NO_ROWS), TWO, HEAD, SCRATCH, TEMPLATES)
 _ON_ONE_SHOT = (*_ON_PAINTED[:-1], LONG, TEMPLATES)
-_ON_REAL = ("photo", ADAM, *EVERY, HEAD, SCRATCH, TEMPLATES)
+_ON_REAL = ("photo", ADAM, EVERY, HEAD, SCRATCH, TEMPLATES)
 
 
 def is_real(name: str) -> bool:
