@@ -117,13 +117,16 @@ def test_particles_are_offsets_of_the_base_and_no_more_than_there_are() -> None:
     writer = it.writer
     assert isinstance(writer, Particles)
     start: Start = it.start(task.support, task.ways, seeded(0))
-    base = it.row_base(it.vision.tokens(it.learner.features(task.support.images)[0], task.support.targets, task.ways))
     rows = start.weights[ROWS].unflatten(0, (3, 3))
     for m in range(3):
+        moved = {name: it.learner.own_weights()[name] + offset[m]
+                 for name, offset in zip(writer.names, writer.offsets, strict=True)}  # fmt: skip
+        for name, value in moved.items():
+            torch.testing.assert_close(start.weights[name].unflatten(0, (3, 3))[:, m], value.expand(3, -1))
+        # rows are prototypes in the features of their own particle
+        features, _ = it.learner.features(task.support.images, {n: value.expand(3, -1) for n, value in moved.items()})
+        base = it.row_base(it.vision.tokens(features, task.support.targets, task.ways))
         torch.testing.assert_close(rows[:, m], base * (1 + writer.row_factors[m]))
-        for name, offset in zip(writer.names, writer.offsets, strict=True):
-            want = (it.learner.own_weights()[name] + offset[m]).expand(3, -1)
-            torch.testing.assert_close(start.weights[name].unflatten(0, (3, 3))[:, m], want)
     fewer = it.start(task.support, task.ways, seeded(0), samples=2).weights[ROWS].unflatten(0, (3, 2))
     torch.testing.assert_close(fewer, rows[:, :2])
     with pytest.raises(UsageError, match="has 3 particles, so it cannot give 4 samples"):

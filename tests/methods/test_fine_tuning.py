@@ -79,16 +79,3 @@ def test_bad_settings_are_refused() -> None:
         with_fine_tuning(it, "all", 0.0)
     with pytest.raises(UsageError, match=r"Unknown space to generate 'everything'"):
         with_fine_tuning(it, "everything")
-
-
-@pytest.mark.parametrize("vision", ["segmentation", "detection"])
-def test_rows_of_a_particle_are_prototypes_in_its_own_features(vision: str) -> None:
-    it = perturb(make_method("bmaml", vision=VISUAL_TASKS[vision](), options={"generate": "film"}).double(), 0.1).eval()
-    task = TASKS[vision](n_tasks=2)
-    with torch.no_grad():
-        weights = it.start(task.support, task.ways, seeded(0)).weights
-        support = task.support.repeat(it.samples)
-        features, _ = it.learner.features(support.images, weights)
-        rows = it.row_base(it.vision.tokens(features, support.targets, task.ways))
-        factors = 1 + it.writer.row_factors[: it.samples].repeat(task.n_tasks, 1)[:, None]
-    torch.testing.assert_close(weights[ROWS], rows * factors, rtol=1e-8, atol=1e-8)
