@@ -154,18 +154,12 @@ def score(name: str, config: EvaluationConfig, runs: Path) -> dict[str, Any]:
         began = time.process_time()
         found = {0: evaluate_forest(tasks, n_tasks=config.tasks, seed=config.seed)}
         about: dict[str, Any] = {}
-    elif name == EVERY:
-        trained = load(runs / "hypernet")
-        rate = best_rate(trained, config.steps[-1], runs)
-        opened, tuned = open_tasks(trained, config), with_fine_tuning(trained.meta_learner, "all", rate)
-        began = time.process_time()
-        found = dict(
-            evaluate(tuned, opened, n_tasks=config.tasks, steps=config.steps, seed=config.seed, time_tasks=0)
-        )  # fmt: skip
-        about = {**describe_training(trained), "options": {"fine_tune": "all", "fine_tune_lr": rate}}
     else:
-        trained = load(runs / name.replace(" ", "-"))
-        steps = list(config.steps)
+        trained, steps = load(runs / ("hypernet" if name == EVERY else name.replace(" ", "-"))), list(config.steps)
+        it, about = trained.meta_learner, describe_training(trained)
+        if name == EVERY:
+            rate = best_rate(trained, steps[-1], runs)
+            it, about["options"] = with_fine_tuning(it, "all", rate), {"fine_tune": "all", "fine_tune_lr": rate}
         if name == SCRATCH and is_painted(config):
             # training from scratch needs steps, so it gets ten times as many too, where that takes less than a minute
             steps.append(10 * steps[-1])
@@ -173,12 +167,7 @@ def score(name: str, config: EvaluationConfig, runs: Path) -> dict[str, Any]:
                 config = dataclasses.replace(config, tasks=SCRATCH_TASKS)
         opened = open_tasks(trained, config)
         began = time.process_time()
-        found = dict(
-            evaluate(
-                trained.meta_learner, opened, n_tasks=config.tasks, steps=steps, seed=config.seed, time_tasks=0
-            )
-        )  # fmt: skip
-        about = describe_training(trained)
+        found = dict(evaluate(it, opened, n_tasks=config.tasks, steps=steps, seed=config.seed, time_tasks=0))
     return {
         **about,
         # drawing episodes, every step and every answer; of one thread

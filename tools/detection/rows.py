@@ -14,7 +14,6 @@ import settings
 import torch
 from template_matching import Settings, template_matching
 
-from genmeta.adapters import GradientAdapter
 from genmeta.core.files import write_json
 from genmeta.core.randomness import seeded
 from genmeta.core.settings import EvaluationConfig
@@ -22,10 +21,9 @@ from genmeta.core.types import Boxes, Task
 from genmeta.data import open_scenes
 from genmeta.engine import Interval, evaluate, load
 from genmeta.engine.evaluation import episodes
-from genmeta.generators import FixedStepSize, Particles, PrototypeRow
+from genmeta.generators import Particles, PrototypeRow
 from genmeta.learners import LearnerConfig, build_learner
 from genmeta.methods import MetaLearner, build_method
-from genmeta.methods.base import adapted_names
 from genmeta.methods.fine_tuning import with_fine_tuning
 from genmeta.scenarios.few_shot import describe_training
 from genmeta.tasks import DetectionTasks
@@ -84,16 +82,11 @@ def _maker(row: str, runs: Path, real: bool) -> Callable[[float], MetaLearner]:
         generated = load(runs / "hypernet").meta_learner
         return lambda rate: with_fine_tuning(generated, "all", rate)
     trained = load(runs / ("photo" if real else "base")).meta_learner
-
-    def make(rate: float) -> MetaLearner:
-        if row == settings.HEAD:
-            options = {"generate": "head", **_adam(rate)}
-            return build_method("finetune", trained.learner, vision=Detection(), options=options)
-        trained.adapter = GradientAdapter(first_order=True, rule="adam")
-        trained.step_sizes = FixedStepSize(trained.spec, adapted_names(trained.spec), rate, rate)
-        return trained
-
-    return make
+    if row == settings.ADAM:
+        return lambda rate: with_fine_tuning(trained, "film", rate)  # what a hypernetwork writes
+    return lambda rate: build_method(
+        "finetune", trained.learner, vision=Detection(), options={"generate": "head", **_adam(rate)}
+    )
 
 
 def _adam(rate: float) -> dict[str, Any]:
